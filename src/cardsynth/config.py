@@ -1,0 +1,231 @@
+"""Settings of a training run: one frozen dataclass, its presets, and its JSON form."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+CLASSES = ("CLEAN", "FULL_CARD", "LIGHT", "SMALL", "WHITE_MARKS")
+
+Fit = Literal["crop", "pad", "stretch"]
+BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+PredictionType = Literal["epsilon", "sample", "v_prediction"]
+LossWeighting = Literal["none", "min_snr"]
+Precision = Literal["auto", "no", "fp16", "bf16"]
+
+
+def _help(text: str) -> Any:
+    return tyro.conf.arg(help=text)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All settings of a training run; sizes are (height, width) in pixels, and every field has a default.
+
+    Raises ValueError, naming the field and what it takes, when a value is out of range.
+    """
+
+    preset: Annotated[str, tyro.conf.Suppress] = "custom"
+    # Data
+    height: Annotated[int, _help("Height of a card in pixels.")] = 160
+    width: Annotated[int, _help("Width of a card in pixels.")] = 128
+    fit: Annotated[Fit, _help("How a picture of another shape fits: cover and crop, pad, or stretch.")] = "crop"
+    portrait: Annotated[bool, _help("Turn landscape pictures to portrait (a quarter turn).")] = True
+    horizontal_flip: Annotated[bool, _help("Mirror half of the cards at random (mirrors their text too).")] = False
+    use_masks: Annotated[bool, _help("Learn the damage mask as a fourth channel where the data has masks.")] = True
+    use_labels: Annotated[bool, _help("Learn the damage class where the data has labels.")] = True
+    only_labels: Annotated[tuple[str, ...], _help("Train on these classes alone; none given: all.")] = ()
+    skip_bad: Annotated[bool, _help("Leave unreadable pictures out, and say which, instead of stopping.")] = False
+    # Net
+    patch_size: Annotated[int, _help("Side of the pixel blocks folded into channels before the net; 1: none.")] = 1
+    block_out_channels: Annotated[tuple[int, ...], _help("Channels of each level of the U-Net.")] = (
+        *(128, 128, 256, 256, 512, 512),
+    )
+    layers_per_block: Annotated[int, _help("ResNet layers in each level.")] = 2
+    attention_levels: Annotated[tuple[int, ...], _help("Levels with self-attention, counted from 0 at the top.")] = (4,)
+    attention_head_dim: Annotated[int, _help("Channels of an attention head.")] = 8
+    norm_num_groups: Annotated[int, _help("Groups of the group norm.")] = 32
+    act_fn: Annotated[Literal["silu", "gelu", "relu", "mish"], _help("Activation function.")] = "silu"
+    dropout: Annotated[float, _help("Dropout probability inside the net.")] = 0.0
+    # Diffusion
+    num_train_timesteps: Annotated[int, _help("Steps of the noise schedule.")] = 1000
+    beta_schedule: Annotated[BetaSchedule, _help("Noise schedule; squaredcos_cap_v2 is cosine.")] = "linear"
+    prediction_type: Annotated[PredictionType, _help("What the net predicts: noise, the card, or velocity.")] = (
+        "epsilon"
+    )
+    loss_weighting: Annotated[LossWeighting, _help("Weights of the loss by timestep.")] = "none"
+    snr_gamma: Annotated[float, _help("Gamma of min-SNR weights (Hang et al. 2023 use 5).")] = 5.0
+    label_dropout: Annotated[float, _help("Share of labels hidden in training, which guidance needs.")] = 0.1
+    # Optimisation
+    num_epochs: Annotated[int, _help("Passes over the data.")] = 100
+    max_train_steps: Annotated[int | None, _help("Number of optimiser steps; overrides num_epochs.")] = None
+    train_batch_size: Annotated[int, _help("Cards in a batch, on each process.")] = 16
+    gradient_accumulation_steps: Annotated[int, _help("Batches added up for one optimiser step.")] = 1
+    learning_rate: Annotated[float, _help("Highest learning rate of AdamW.")] = 1e-4
+    lr_warmup_steps: Annotated[int, _help("Steps from 0 to the highest learning rate.")] = 500
+    lr_scheduler: Annotated[Literal["cosine", "linear", "constant_with_warmup"], _help("Decay after warm-up.")] = (
+        "cosine"
+    )
+    weight_decay: Annotated[float, _help("Weight decay of AdamW.")] = 1e-2
+    adam_beta2: Annotated[float, _help("Second beta of AdamW.")] = 0.999
+    max_grad_norm: Annotated[float, _help("Gradients are clipped to this norm.")] = 1.0
+    ema_decay: Annotated[float, _help("Highest decay of the averaged weights that are saved and sampled.")] = 0.9999
+    mixed_precision: Annotated[Precision, _help("auto: bf16 where the hardware has it, else float32.")] = "auto"
+    gradient_checkpointing: Annotated[bool, _help("Less memory for more time.")] = False
+    cpu: Annotated[bool, _help("Train on the CPU even where there is a GPU.")] = False
+    seed: Annotated[int, _help("Seed of weights, data order, noise and sample grids.")] = 0
+    # Saving
+    save_image_epochs: Annotated[int, _help("Draw a sample grid every so many epochs.")] = 10
+    save_model_epochs: Annotated[int, _help("Save model and checkpoint every so many epochs.")] = 10
+    checkpoints_total_limit: Annotated[int, _help("Checkpoints kept; the oldest go first.")] = 2
+    eval_batch_size: Annotated[int, _help("Cards in a sample grid.")] = 16
+    num_inference_steps: Annotated[int, _help("Net calls a card in sample grids, and by default in sampling.")] = 50
+    guidance_scale: Annotated[float, _help("Guidance in sample grids, and by default in sampling; 1: none.")] = 1.0
+    # Hub
+    push_to_hub: Annotated[bool, _help("Push the run to the Hugging Face Hub when it is done.")] = False
+    hub_model_id: Annotated[str | None, _help("Repository on the Hub, like name/model.")] = None
+    hub_private_repo: Annotated[bool, _help("Make the repository private.")] = False
+
+    def __post_init__(self) -> None:
+        for name in ("block_out_channels", "attention_levels", "only_labels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        positive = "height width patch_size layers_per_block attention_head_dim norm_num_groups num_train_timesteps"
+        positive += " num_epochs train_batch_size gradient_accumulation_steps learning_rate max_grad_norm"
+        positive += " save_image_epochs save_model_epochs checkpoints_total_limit eval_batch_size num_inference_steps"
+        for name in positive.split():
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}")
+        for name in ("dropout", "label_dropout", "ema_decay", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(self, name)}")
+        if self.max_train_steps is not None and self.max_train_steps <= 0:
+            raise ValueError(f"max_train_steps must be above 0 or left out, and is {self.max_train_steps}")
+        if self.lr_warmup_steps < 0 or self.seed < 0 or self.weight_decay < 0:
+            raise ValueError("lr_warmup_steps, seed and weight_decay must not be negative")
+        if not self.block_out_channels or any(c <= 0 or c % self.norm_num_groups for c in self.block_out_channels):
+            raise ValueError(
+                f"block_out_channels must be multiples of norm_num_groups ({self.norm_num_groups}),"
+                f" and are {self.block_out_channels}"
+            )
+        levels = len(self.block_out_channels)
+        if any(not 0 <= level < levels for level in self.attention_levels):
+            raise ValueError(f"attention_levels must lie in 0 to {levels - 1}, and are {self.attention_levels}")
+        if self.push_to_hub and not self.hub_model_id:
+            raise ValueError("push_to_hub needs hub_model_id, like name/model")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a card in pixels."""
+        return self.height, self.width
+
+    def replace(self, **changes: Any) -> "TrainingConfig":
+        """A copy with other values; raises TypeError for a name that is no setting."""
+        return dataclasses.replace(self, **changes)
+
+
+_OURS = TrainingConfig(
+    height=160,
+    width=128,
+    block_out_channels=(64, 128, 192, 256, 384),
+    attention_levels=(3, 4),
+    attention_head_dim=64,
+    beta_schedule="squaredcos_cap_v2",
+    prediction_type="v_prediction",
+    loss_weighting="min_snr",
+    learning_rate=2e-4,
+    adam_beta2=0.99,
+    num_inference_steps=20,
+    guidance_scale=1.5,
+)
+
+PRESETS: dict[str, TrainingConfig] = {
+    # The five published runs: the Hugging Face training tutorial's net and recipe.
+    "cards": TrainingConfig(height=128, width=128),
+    "all_gum_stain_cards": TrainingConfig(num_epochs=200),
+    "higher_res_gum_stain_cards": TrainingConfig(height=320, width=256, train_batch_size=8),
+    "full_gum_stain_cards": TrainingConfig(num_epochs=150, lr_warmup_steps=750, only_labels=("FULL_CARD",)),
+    "white_or_marks_gum_stain_cards": TrainingConfig(
+        num_epochs=150, lr_warmup_steps=750, only_labels=("WHITE_MARKS",), train_batch_size=24
+    ),
+    # Ours: card, mask and class together.
+    "demo": _OURS.replace(
+        height=80,
+        width=64,
+        patch_size=2,
+        block_out_channels=(48, 64, 96, 128),
+        layers_per_block=1,
+        attention_levels=(3,),
+        attention_head_dim=32,
+        norm_num_groups=8,
+        learning_rate=1e-3,
+        lr_warmup_steps=50,
+        max_train_steps=700,
+        save_image_epochs=1,
+        save_model_epochs=1,
+        ema_decay=0.995,
+        eval_batch_size=15,
+    ),
+    "card": _OURS.replace(num_epochs=200),
+    "card_large": _OURS.replace(
+        height=320, width=256, block_out_channels=(64, 128, 192, 256, 384, 512), attention_levels=(4, 5)
+    ),
+    # For tests: seconds.
+    "smoke": _OURS.replace(
+        height=40,
+        width=32,
+        patch_size=2,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        attention_levels=(1,),
+        attention_head_dim=8,
+        norm_num_groups=4,
+        lr_warmup_steps=2,
+        max_train_steps=8,
+        train_batch_size=4,
+        save_image_epochs=1,
+        save_model_epochs=1,
+        eval_batch_size=4,
+        num_inference_steps=3,
+    ),
+}
+PRESETS = {name: config.replace(preset=name) for name, config in PRESETS.items()}
+
+
+def get_preset(name: str) -> TrainingConfig:
+    """The settings of a preset; raises ValueError that lists the presets when there is none of that name."""
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def save_config(config: TrainingConfig, path: str | Path) -> None:
+    """Write settings as flat JSON."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+    temporary.replace(path)
+
+
+def load_config(path: str | Path, base: TrainingConfig | None = None) -> TrainingConfig:
+    """Settings from a JSON file, whose fields replace those of `base` (default: the defaults).
+
+    Raises FileNotFoundError, or ValueError that names the file and what is wrong in it.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold one JSON object of settings")
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(TrainingConfig)})
+    if unknown:
+        raise ValueError(f"{path} has settings that do not exist: {', '.join(unknown)}")
+    base = base or (PRESETS.get(values.get("preset", ""), TrainingConfig()))
+    try:
+        return base.replace(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,95 @@
+"""Noise schedules, training targets, loss weights and samplers, all on diffusers' own schedulers."""
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers.training_utils import compute_snr
+
+SAMPLERS = ("dpmsolver++", "unipc", "ddim", "ddpm")
+
+
+def build_noise_scheduler(
+    beta_schedule: str = "linear", prediction_type: str = "epsilon", num_train_timesteps: int = 1000
+) -> DDPMScheduler:
+    """The training noise schedule: `linear`, `scaled_linear` or `squaredcos_cap_v2` (cosine)."""
+    return DDPMScheduler(
+        num_train_timesteps=num_train_timesteps, beta_schedule=beta_schedule, prediction_type=prediction_type
+    )
+
+
+def training_target(
+    noise_scheduler: DDPMScheduler, clean_images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+) -> torch.Tensor:
+    """What the net should predict, (B, C, H, W): noise, image, or velocity (Salimans & Ho 2022)."""
+    prediction_type = noise_scheduler.config.prediction_type
+    if prediction_type == "epsilon":
+        return noise
+    if prediction_type == "sample":
+        return clean_images
+    return noise_scheduler.get_velocity(clean_images, noise, timesteps)
+
+
+def loss_weights(
+    noise_scheduler: DDPMScheduler, timesteps: torch.Tensor, weighting: str = "none", snr_gamma: float = 5.0
+) -> torch.Tensor:
+    """Weight of each timestep's squared error, (B,): ones, or min-SNR-gamma (Hang et al. 2023, section 3.4).
+
+    The weight min(SNR, gamma) of the error of the image is expressed for what the net predicts: the error of the noise
+    is SNR times it, that of the velocity SNR + 1 times.
+    """
+    if weighting == "none":
+        return torch.ones(timesteps.shape, device=timesteps.device)
+    snr = compute_snr(noise_scheduler, timesteps)
+    clipped = snr.clamp(max=snr_gamma)
+    divisor = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
+    return clipped / divisor[noise_scheduler.config.prediction_type]
+
+
+def drop_labels(
+    labels: torch.Tensor, null_label: int, probability: float, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Labels (B,) with a random share replaced by `null_label`, for classifier-free guidance (Ho & Salimans 2022)."""
+    dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < probability
+    return labels.masked_fill(dropped, null_label)
+
+
+def predict_clean_images(
+    noise_scheduler: DDPMScheduler, model_output: torch.Tensor, noisy_images: torch.Tensor, timestep: torch.Tensor
+) -> torch.Tensor:
+    """The clean image (B, C, H, W) that a model output stands for at one timestep, clipped to [-1, 1].
+
+    Formulas: Ho et al. 2020, equation 15 (epsilon), and Salimans & Ho 2022, appendix D (velocity).
+    """
+    alpha_prod = noise_scheduler.alphas_cumprod.to(model_output.device)[timestep]
+    prediction_type = noise_scheduler.config.prediction_type
+    if prediction_type == "epsilon":
+        clean_images = (noisy_images - (1 - alpha_prod) ** 0.5 * model_output) / alpha_prod**0.5
+    elif prediction_type == "v_prediction":
+        clean_images = alpha_prod**0.5 * noisy_images - (1 - alpha_prod) ** 0.5 * model_output
+    else:
+        clean_images = model_output
+    return clean_images.clamp(-1, 1)
+
+
+def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps: int):
+    """A diffusers scheduler that samples in `num_inference_steps` steps, its timesteps set; it takes clean images.
+
+    `name` is one of SAMPLERS: `dpmsolver++` and `unipc` (about 20 steps), `ddim` (about 50), `ddpm` (all of them).
+    The few-step samplers start at the last timestep ("trailing", Lin et al. 2024). What is passed to its `step` is the
+    output of `predict_clean_images`, so that all clip alike. Raises ValueError for another name or a number of steps
+    that the schedule does not have.
+    """
+    num_train_timesteps = noise_scheduler.config.num_train_timesteps
+    if not 1 <= num_inference_steps <= num_train_timesteps:
+        raise ValueError(f"num_inference_steps must lie in 1 to {num_train_timesteps}, and is {num_inference_steps}")
+    samplers = {
+        "dpmsolver++": DPMSolverMultistepScheduler,
+        "unipc": UniPCMultistepScheduler,
+        "ddim": DDIMScheduler,
+        "ddpm": DDPMScheduler,
+    }
+    if name not in samplers:
+        raise ValueError(f"there is no sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
+    spacing = {} if name == "ddpm" else {"timestep_spacing": "trailing"}
+    sampler = samplers[name].from_config(noise_scheduler.config, prediction_type="sample", **spacing)
+    sampler.set_timesteps(num_inference_steps)
+    return sampler

@@ -1,0 +1,259 @@
+"""Push and pull runs and card folders to and from the Hugging Face Hub."""
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import validate_repo_id
+
+from cardsynth.folder import read_metadata
+from cardsynth.readme import cards_card, model_card
+
+__all__ = ["HubError", "cards_card", "model_card", "pull_run", "push_cards", "push_run"]
+
+Answer = TypeVar("Answer")
+
+MODEL_PIECES = ("model_index.json", "unet/config.json", "unet/*.safetensors", "scheduler/scheduler_config.json")
+RUN_PIECES = (*MODEL_PIECES, "settings.json", "manifest.json")
+LEFT_OUT_FOLDERS = ("checkpoints", "tensorboard")
+TEMPORARY = re.compile(r"^\.|^__pycache__$|~$|\.(tmp|temp|part|partial|lock|incomplete|swp|pyc)$|\.tmp[-._]")
+FILES_PER_FOLDER = 10_000  # https://huggingface.co/docs/hub/storage-limits
+LOG_IN = "Log in with `hf auth login`, or put a token with write access into the environment variable HF_TOKEN."
+
+
+class HubError(RuntimeError):
+    """What went wrong between this machine and the Hub, that nothing was lost, and what to do."""
+
+
+def push_run(
+    run: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Upload a run folder as a model, in one commit, and return the address of its page.
+
+    The repository is made if it is missing. `checkpoints/`, `tensorboard/` and temporary files stay here; the run's own
+    README.md is kept, or else `model_card` is uploaded in its place. The run folder is never written to. `token`
+    defaults to the one that you logged in with.
+    Raises HubError if the folder is not a run, or if the upload fails; it says how to try again.
+    """
+    run = Path(run).expanduser()
+    _require(run, RUN_PIECES, "run folder (settings, manifest and model)")
+    _read(model_card, run)
+    command = f"cardsynth push --run {shlex.quote(str(run))}"
+    return _push(run, list(_files(run, LEFT_OUT_FOLDERS)), model_card, command, repo_id, private, token, commit_message)
+
+
+def push_cards(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Upload a card folder as a data set that `load_dataset(repo_id)` opens, and return the address of its page.
+
+    The repository is made if it is missing. The folder's own README.md is kept, or else `cards_card` is uploaded in its
+    place. The folder is never written to. `token` defaults to the one that you logged in with.
+    Raises HubError if the folder is not a card folder or names missing files, or if the upload fails.
+    """
+    folder = Path(folder).expanduser()
+    _require(folder, ("metadata.jsonl",), "card folder")
+    files = list(_files(folder))
+    present = {file.relative_to(folder).as_posix() for file in files}
+    keys = ("file_name", "mask_file_name")
+    rows = _read(read_metadata, folder / "metadata.jsonl")
+    named = [str(row[key]) for row in rows for key in keys if row.get(key)]
+    if missing := [name for name in named if name not in present]:
+        raise HubError(
+            f"{folder} is not complete: metadata.jsonl names {len(missing)} file(s) that are not in the folder, "
+            f"{_some(missing)}. Nothing was uploaded. Restore them, or remove their rows."
+        )
+    if not named:
+        raise HubError(f"{folder} is no card folder: no row of metadata.jsonl has a file_name. Nothing was uploaded.")
+    crowds = Counter(str(file.parent) for file in files)
+    if crowded := [parent for parent, count in crowds.items() if count > FILES_PER_FOLDER]:
+        raise HubError(
+            f"{_some(crowded)}: more than {FILES_PER_FOLDER:,} files in one folder, which the Hub refuses. Nothing was "
+            "uploaded. Push the cards in smaller card folders, or with the cards of each class in a folder of its own."
+        )
+    command = f"cardsynth push --cards {shlex.quote(str(folder))}"
+    return _push(folder, files, cards_card, command, repo_id, private, token, commit_message)
+
+
+def pull_run(model: str | Path, *, revision: str | None = None, token: str | None = None) -> Path:
+    """Return a run folder on this machine: `model` itself if it is one, else a download of the Hub model of that id.
+
+    `revision` is a branch, tag or commit on the Hub. Downloads lie in the Hub's cache, are not fetched again, and
+    serve where the Hub cannot be asked; `checkpoints/` and `tensorboard/` are left out.
+    Raises HubError if `model` is neither a run folder nor a model on the Hub, or if the download fails.
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        _require(path, MODEL_PIECES, "run folder")
+        return path
+    repo_id, token = str(model), _token(token)
+    if _malformed(repo_id):
+        raise HubError(f"There is no run folder {repo_id}, and it is no Hub id like USER/NAME either. Check the path.")
+    unwanted = [f"{name}/*" for name in LEFT_OUT_FOLDERS]
+    what = f"There is no run folder {repo_id} here, and pulling it from the Hub failed"
+    folder = _ask_hub(
+        lambda: Path(snapshot_download(repo_id, revision=revision, token=token, ignore_patterns=unwanted)),
+        lambda error: f"{what}: {_reason(error, repo_id, revision)}",
+        token,
+    )
+    _require(folder, MODEL_PIECES, f"run folder (it is what the Hub holds as {repo_id})")
+    return folder
+
+
+def _push(
+    folder: Path,
+    files: list[Path],
+    readme: Callable[..., str],
+    command: str,
+    repo_id: str,
+    private: bool,
+    token: str | None,
+    commit_message: str | None,
+) -> str:
+    repo_type = "model" if readme is model_card else "dataset"
+    if _malformed(repo_id):
+        raise HubError(
+            f"{repo_id!r} is no repository id. Nothing was uploaded. Use NAME or USER/NAME: letters, digits, '-', '_' "
+            "and '.', no '--' or '..', 96 characters at most."
+        )
+    retry = f"{command} --repo-id {repo_id}{' --private' if private else ''}"
+    failed = f"Pushing {folder} to {repo_id} failed"
+    unharmed = f"Nothing was lost: {folder} is unchanged. Try again with:\n  {retry}"
+    token = _token(token)
+    if not token:
+        raise HubError(f"{failed}: no Hugging Face token found. {LOG_IN}\n{unharmed}")
+    api = HfApi(token=token, library_name="cardsynth")
+
+    def request() -> str:
+        full_id = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
+        additions = [CommitOperationAdd(file.relative_to(folder).as_posix(), file) for file in files]
+        if not any(addition.path_in_repo == "README.md" for addition in additions):
+            additions.append(CommitOperationAdd("README.md", readme(folder, repo_id=full_id).encode()))
+        url = api.create_repo(full_id, repo_type=repo_type, private=private, exist_ok=True)
+        if private and not api.repo_info(full_id, repo_type=repo_type).private:
+            raise HubError(
+                f"{failed}: you asked for a private repository, but {url} exists and is public. Nothing was uploaded. "
+                "Make it private in its settings there, or choose another id."
+            )
+        message = commit_message or f"Upload {folder.resolve().name} with cardsynth"
+        api.create_commit(full_id, additions, commit_message=message, repo_type=repo_type)
+        return str(url)
+
+    return _ask_hub(request, lambda error: f"{failed}: {_reason(error, repo_id)}\n{unharmed}", token)
+
+
+def _ask_hub(request: Callable[[], Answer], explain: Callable[[Exception], str], token: str | None) -> Answer:
+    try:
+        return request()
+    except HubError:
+        raise
+    except Exception as error:
+        message = explain(error)
+    # Raised out here: an original that holds the token must not travel along as this error's context.
+    for secret in filter(None, (token, get_token())):
+        message = message.replace(secret, "***")
+    raise HubError(re.sub(r"hf_\w{8,}", "hf_***", message))
+
+
+def _reason(error: Exception, repo_id: str, revision: str | None = None) -> str:
+    chain = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
+    statuses = [cause.response.status_code for cause in chain if getattr(cause, "response", None) is not None]
+    status = statuses[-1] if statuses else None
+
+    def among(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in chain)
+
+    if among(OfflineModeIsEnabled):
+        return "the environment variable HF_HUB_OFFLINE forbids it. Unset it."
+    if among(GatedRepoError):
+        return f"access to {repo_id} must be granted by its owner. Ask for it on its page."
+    if among(RevisionNotFoundError):
+        return f"{repo_id} has no revision {revision}. Look up its branches, tags and commits on its page."
+    if among(RepositoryNotFoundError):
+        return (
+            f"{constants.ENDPOINT} has no {repo_id}, or it is private and not open to you. Check the spelling. {LOG_IN}"
+        )
+    if status == 401:
+        return f"the Hub does not accept the token (401): it is wrong or has expired. {LOG_IN}"
+    if status == 403:
+        return (
+            f"the Hub forbids it (403): the token has no right to write to {repo_id}. Use a token with write access, "
+            "and an id that begins with your user name or an organisation that you may write to."
+        )
+    if status is not None and status >= 500:
+        return f"{constants.ENDPOINT} is in trouble (it answered {status}). Wait a little."
+    if any(type(cause).__module__.startswith(("httpx", "httpcore")) for cause in chain) and status is None:
+        return (
+            f"{constants.ENDPOINT} cannot be reached, or the connection broke off ({type(chain[-1]).__name__}: "
+            f"{chain[-1]}). Check the network."
+        )
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _files(folder: Path, left_out: tuple[str, ...] = ()) -> Iterator[Path]:
+    root = folder.resolve()
+    for parent, folders, names in os.walk(folder):
+        top = Path(parent) == folder
+        folders[:] = sorted(name for name in folders if not TEMPORARY.search(name) and not (top and name in left_out))
+        for file in (Path(parent) / name for name in sorted(names) if not TEMPORARY.search(name)):
+            if not file.resolve().is_relative_to(root):
+                raise HubError(f"{file} is a link that leads out of {folder}. Nothing was uploaded. Copy or remove it.")
+            if file.is_file():
+                yield file
+
+
+def _require(folder: Path, pieces: tuple[str, ...], kind: str) -> None:
+    if not folder.is_dir():
+        raise HubError(f"There is no folder {folder}. Check the path.")
+    if missing := [piece for piece in pieces if not any(folder.glob(piece))]:
+        raise HubError(f"{folder} is no {kind}: it lacks {_some(missing)}. Nothing was uploaded or downloaded.")
+
+
+def _read(reader: Callable[[Path], Answer], path: Path) -> Answer:
+    try:
+        return reader(path)
+    except ValueError as error:
+        raise HubError(f"{str(error).rstrip('.')}. Nothing was uploaded.") from error
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _malformed(repo_id: str) -> bool:
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        return True
+    return False
+
+
+def _token(token: str | None) -> str | None:
+    token = (token or get_token() or "").strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise HubError("The Hugging Face token holds blanks or other letters that no token has. Copy it again.")
+    return token or None

@@ -1,0 +1,110 @@
+"""The judge: a small net, trained on cards that are known to be right, that tells a card's class and its damage."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm.auto import tqdm
+
+from cardsynth.cards import Cards, normalize
+
+CHANNELS = (24, 48, 64)
+
+
+def _block(inside: int, outside: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (inside, outside):
+        layers += [nn.Conv2d(channels, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(True)]
+    return nn.Sequential(*layers)
+
+
+class JudgeNet(nn.Module):
+    """A U-Net (Ronneberger et al. 2015) with two heads, for RGB cards (B, 3, H, W) in [-1, 1], H and W even.
+
+    It works on blocks of 2x2 pixels. Returns class logits (B, num_classes) and damage logits (B, H, W).
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(_block(a, b) for a, b in zip((12, *CHANNELS), CHANNELS, strict=False))
+        self.up = nn.ModuleList(_block(a + b, a) for a, b in zip(CHANNELS, CHANNELS[1:], strict=False))
+        self.to_mask = nn.Conv2d(CHANNELS[0], 4, 1)
+        self.to_class = nn.Linear(CHANNELS[-1], max(1, num_classes))
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features, skips = F.pixel_unshuffle(images, 2), []
+        for index, block in enumerate(self.down):
+            features = block(F.max_pool2d(features, 2) if index else features)
+            skips.append(features)
+        logits = self.to_class(features.mean(dim=(2, 3)))
+        for block, skip in zip(reversed(self.up), reversed(skips[:-1]), strict=True):
+            features = F.interpolate(features, skip.shape[2:], mode="bilinear")
+            features = block(torch.cat([skip, features], dim=1))
+        return logits, F.pixel_shuffle(self.to_mask(features), 2).squeeze(1)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge says of cards: `labels` int64 (N,) and `masks` bool (N, H, W)."""
+
+    labels: torch.Tensor
+    masks: torch.Tensor
+
+
+def train_judge(cards: Cards, epochs: int = 5, batch_size: int = 32, seed: int = 0) -> JudgeNet:
+    """Train a judge on cards with labels, masks or both (AdamW, one cycle); it sees each card shifted and relit."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = JudgeNet(len(cards.label_names))
+    optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-2)
+    steps = epochs * max(1, len(cards) // batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    random = np.random.default_rng(seed)
+    net.train()
+    for _ in tqdm(range(steps), "Training the judge", unit="step", leave=False):
+        chosen = torch.from_numpy(random.choice(len(cards), min(batch_size, len(cards)), replace=False))
+        pixels = _shifted(cards.pixels[chosen], random)
+        light = torch.from_numpy(random.uniform(0.9, 1.1, (len(chosen), 1, 1, 1)).astype(np.float32))
+        class_logits, mask_logits = net(normalize(pixels[:, :3]) * light)
+        loss = mask_logits.new_zeros(())
+        if cards.label_names:
+            loss = loss + F.cross_entropy(class_logits, cards.labels[chosen])
+        if cards.has_mask:
+            loss = loss + _mask_loss(mask_logits, (pixels[:, 3] >= 128).float())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    return net.eval()
+
+
+def _mask_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy and soft Dice (Milletari et al. 2016) together: sure pixels, and small damage not drowned."""
+    probability = logits.sigmoid()
+    overlap = (probability * masks).sum(dim=(1, 2))
+    dice = 1 - (2 * overlap + 1) / (probability.sum(dim=(1, 2)) + masks.sum(dim=(1, 2)) + 1)
+    return F.binary_cross_entropy_with_logits(logits, masks) + dice.mean()
+
+
+def _shifted(pixels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """Cards moved by up to two pixels, edges repeated."""
+    height, width = pixels.shape[2:]
+    padded = F.pad(pixels.float(), (2, 2, 2, 2), mode="replicate")
+    top, left = random.integers(0, 5, 2)
+    return padded[:, :, top : top + height, left : left + width]
+
+
+@torch.inference_mode()
+def ask(net: JudgeNet, cards: Cards, batch_size: int = 64) -> Verdict:
+    """The judge's class and damage of each card."""
+
+    def verdicts() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for pixels in cards.pixels[:, :3].split(batch_size):
+            class_logits, mask_logits = net(normalize(pixels))
+            yield class_logits.argmax(dim=1), mask_logits > 0
+
+    labels, masks = zip(*verdicts(), strict=True)
+    return Verdict(torch.cat(labels), torch.cat(masks))

@@ -1,0 +1,263 @@
+"""Draws vintage card backs with surface damage and exact masks, from seeds, and writes them as a card folder."""
+
+import io
+import math
+import multiprocessing
+import os
+import random
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cardsynth.config import CLASSES
+from cardsynth.folder import CardWriter
+from cardsynth.layouts import LAYOUTS
+from cardsynth.press import Press, invent_player
+from cardsynth.stains import mask_boxes, stain_card
+
+MINIMUM_SIZE = 16
+CHUNK = 8
+
+# name: (colour, how speckled it is)
+STOCKS = {
+    "grey": ((190, 186, 174), 1.3),
+    "kraft": ((197, 167, 124), 1.2),
+    "cream": ((232, 219, 188), 0.7),
+    "buff": ((220, 201, 164), 0.8),
+    "white": ((226, 223, 213), 0.5),
+}
+# name: (ink of the plate for text, ink of the plate for bands)
+INKS = {
+    "black and red": ((38, 34, 36), (186, 48, 40)),
+    "red and green": ((158, 38, 34), (46, 112, 74)),
+    "black and gold": ((40, 36, 32), (198, 146, 40)),
+    "green and green": ((28, 74, 50), (70, 138, 92)),
+    "black and brick": ((42, 34, 32), (170, 82, 54)),
+    "navy and red": ((32, 44, 94), (190, 56, 50)),
+    "navy and blue": ((34, 42, 84), (74, 126, 178)),
+}
+GROUNDS = ((30, 30, 33), (58, 60, 66), (44, 38, 36))
+DAMAGE_WORDS = {
+    "CLEAN": "no damage",
+    "FULL_CARD": "large gum stain",
+    "LIGHT": "faint gum stain",
+    "SMALL": "small dark stains",
+    "WHITE_MARKS": "white marks",
+}
+
+
+@dataclass(frozen=True)
+class DrawnCard:
+    """A drawn card: image, uint8 (H, W, 3); mask, uint8 (H, W), 255 where damaged and 0 elsewhere; row, its metadata.
+
+    The row holds label, seed, text (caption), layout, decade, stock, inks and objects: boxes [x, y, width, height] in
+    pixels with their categories, one for each connected part of the mask.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    row: dict
+
+
+def draw_card(seed: int, label: str, size: tuple[int, int]) -> DrawnCard:
+    """Draw the card of one seed with the damage of one class.
+
+    seed: 0 or more; the same seed is the same card under every label and, but for its grain, at every size.
+    size: (height, width) in pixels. Same arguments, same bytes.
+    Raises ValueError for an unknown label, a negative seed or a size below 16x16.
+    """
+    _check(size, seed, (label,))
+    clean, area, about = _print_card(seed, size)
+    image, mask = stain_card(clean, area, label, np.random.default_rng([seed, 2, CLASSES.index(label)]))
+    boxes = mask_boxes(mask)
+    row = {
+        "label": label,
+        "seed": seed,
+        "text": f"{about['decade']}s card back, {about['stock']} stock, {about['inks']} ink, {DAMAGE_WORDS[label]}",
+        **about,
+        "objects": {"bbox": boxes, "categories": [label] * len(boxes)},
+    }
+    return DrawnCard(image, mask, row)
+
+
+def draw_cards(
+    count: int,
+    size: tuple[int, int],
+    seed: int,
+    classes: Sequence[str] = CLASSES,
+    workers: int | None = None,
+) -> Iterator[DrawnCard]:
+    """Draw `count` cards one after another: card i has the seed `seed + i` and the class `classes[i % len(classes)]`.
+
+    size: (height, width) in pixels. workers: processes to draw with; 1 draws in this process, None is one for each
+    core (fewer for few cards). The cards and their order do not depend on it, and only a few are held at a time.
+    Two sets share cards where their seeds overlap: start fresh cards at a seed that is further on.
+    Raises ValueError as `draw_card` does, and for a count or workers below 1; RuntimeError if the workers die.
+    """
+    return _stream(_draw_chunk, count, size, seed, classes, workers)
+
+
+def render_cards(
+    out: str | os.PathLike,
+    count: int,
+    size: tuple[int, int],
+    seed: int = 0,
+    classes: Sequence[str] = CLASSES,
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the cards of `draw_cards` as a card folder: pictures in class folders, masks, metadata.jsonl.
+
+    Files are named after their seeds: FULL_CARD/000016.png with masks/FULL_CARD/000016.png. Returns the folder.
+    Raises what `draw_cards` raises, and CardError where pictures exist already, unless `overwrite`.
+    """
+    from tqdm.auto import tqdm
+
+    cards = _stream(_encode_chunk, count, size, seed, classes, workers)
+    folder = Path(out)
+    with closing(cards), CardWriter(folder, overwrite=overwrite) as writer:
+        for row, image, mask in tqdm(cards, total=count, unit="card", desc=f"drawing into {folder}"):
+            name = f"{row['label']}/{row['seed']:06d}.png"
+            writer.add({"file_name": name, "mask_file_name": f"masks/{name}", **row}, image, mask)
+    return folder
+
+
+def _check(size, seed, labels, count=1):
+    unknown = sorted(set(labels) - set(CLASSES))
+    if unknown or not labels:
+        raise ValueError(
+            f"unknown damage class {', '.join(unknown) or '(none given)'}: choose from {', '.join(CLASSES)}"
+        )
+    if min(size) < MINIMUM_SIZE:
+        raise ValueError(f"cards of {size[0]}x{size[1]} (height x width) are too small to draw: at least 16x16")
+    if seed < 0:
+        raise ValueError(f"seed {seed} is negative: seeds are 0 or more")
+    if count < 1:
+        raise ValueError(f"cannot draw {count} cards: the count must be 1 or more")
+
+
+def _print_card(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Print a clean card: uint8 (H, W, 3), the card's own area, float32 (H, W), and what it is."""
+    height, width = size
+    design = random.Random(f"cardsynth {seed}")
+    layout = design.choice(LAYOUTS)
+    stock, inks = design.choice(list(STOCKS)), design.choice(list(INKS))
+    player = invent_player(design, layout.decade, design.randint(*layout.seasons))
+    press = Press(size)
+    layout.draw(press, player, design)
+
+    grain = np.random.default_rng([seed, 1])
+    colour, speckle = STOCKS[stock]
+    fine = grain.standard_normal(size, np.float32)
+    cloud = _upscale(grain.standard_normal((9, 7), np.float32), size)
+    fibre = _upscale(grain.standard_normal((max(8, height // 3), max(8, width // 2)), np.float32), size)
+    slope_x, slope_y = design.uniform(-0.03, 0.03), design.uniform(-0.03, 0.03)
+    across = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    paper = 1 + slope_x * across + slope_y * down + 0.008 * cloud + speckle * (0.010 * fine + 0.014 * fibre)
+
+    center = design.gauss(0, 0.008), design.gauss(0, 0.008)
+    slip = center[0] + design.gauss(0, 0.004), center[1] + design.gauss(0, 0.004)
+    wear = 1 - 0.05 * np.clip(fibre + 0.5 * fine, -1, 2)
+    plates = [press.coverage(plate, shift) * wear for plate, shift in enumerate((center, slip))]
+    area = _card_area(design, cloud, size)
+    ground = design.choice(GROUNDS)
+    picture = np.empty((*size, 3), np.uint8)
+    for channel in range(3):
+        light = paper * colour[channel]
+        for plate, ink in zip(plates, INKS[inks], strict=True):
+            light *= 1 - plate * (1 - ink[channel] / 255)
+        behind = ground[channel] + 2 * fine
+        picture[..., channel] = np.clip(behind + area * (light - behind) + 0.5, 0, 255)
+    return picture, area, {"layout": layout.name, "decade": layout.decade, "stock": stock, "inks": inks}
+
+
+def _card_area(design: random.Random, cloud: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The card's coverage of the picture: all but a thin margin and worn, rounded corners."""
+    height, width = size
+    bottom = height / width
+    left, top, right, lower = (design.uniform(0.002, 0.016) for _ in range(4))
+    radius = design.uniform(0.02, 0.06)
+    x = (np.arange(width, dtype=np.float32)[None, :] + 0.5) / width
+    y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / width
+    out_x = np.abs(x - (1 + left - right) / 2) - (1 - left - right) / 2 + radius
+    out_y = np.abs(y - (bottom + top - lower) / 2) - (bottom - top - lower) / 2 + radius
+    depth = radius - np.hypot(np.maximum(out_x, 0), np.maximum(out_y, 0)) - np.minimum(np.maximum(out_x, out_y), 0)
+    return np.clip((depth + 0.0012 * cloud) * width + 0.5, 0, 1)
+
+
+def _upscale(coarse: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def _draw_chunk(jobs: list[tuple[int, str]], size: tuple[int, int]) -> list[DrawnCard]:
+    return [draw_card(seed, label, size) for seed, label in jobs]
+
+
+def _encode_chunk(jobs: list[tuple[int, str]], size: tuple[int, int]) -> list[tuple[dict, bytes, bytes]]:
+    return [(card.row, _encode(card.image), _encode(card.mask)) for card in _draw_chunk(jobs, size)]
+
+
+def _encode(picture: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _follow_parent():
+    """Leave Ctrl-C to the parent process, and end with it even where it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _stream(work: Callable, count, size, seed, classes, workers) -> Iterator:
+    """Check the arguments at once; then yield the work's results in order, a few chunks ahead of the reader."""
+    classes = tuple(classes)
+    _check(size, seed, classes, count)
+    if workers is None:
+        workers = min(os.cpu_count() or 1, math.ceil(count / (8 * CHUNK)))
+    elif workers < 1:
+        raise ValueError(f"cannot draw with {workers} workers: 1 draws in this process, more in as many others")
+    return _results(partial(work, size=tuple(size)), count, seed, classes, workers)
+
+
+def _results(work: Callable, count: int, seed: int, classes: tuple[str, ...], workers: int) -> Iterator:
+    chunks = (
+        [(seed + i, classes[i % len(classes)]) for i in range(start, min(start + CHUNK, count))]
+        for start in range(0, count, CHUNK)
+    )
+    if workers == 1:
+        for chunk in chunks:
+            yield from work(chunk)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    pending = deque()
+    try:
+        for chunk in chunks:
+            pending.append(pool.submit(work, chunk))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "the processes that draw cards died: in a script, call this from under `if __name__ == '__main__':`, "
+            "or draw in this process with workers=1"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,198 @@
+"""The run folder: start, log, checkpoint, save and load a trained model."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+from cardsynth.config import TrainingConfig, load_config, save_config
+from cardsynth.folder import write_atomically
+
+VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "datasets", "huggingface_hub", "numpy")
+
+
+class RunError(RuntimeError):
+    """A run folder that is missing, taken or incomplete: says which and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained net with all that sampling needs; `labels` is empty for a net without classes."""
+
+    unet: UNet2DModel
+    noise_scheduler: DDPMScheduler
+    config: TrainingConfig
+    labels: tuple[str, ...] = ()
+    has_mask: bool = False
+    name: str = ""
+    revision: str = ""
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return (Path(folder) / "settings.json").is_file() or (Path(folder) / "model_index.json").is_file()
+
+
+def start_run(run: Path, config: TrainingConfig, manifest: dict[str, Any], overwrite: bool = False) -> None:
+    """Make a run folder with its settings and manifest; raises RunError where something stands in the way."""
+    if run.exists() and any(run.iterdir()):
+        if not is_run(run):
+            raise RunError(f"{run} holds other files and no run; choose another folder")
+        if not overwrite:
+            raise RunError(f"{run} holds a run already; resume it, overwrite it, or choose another folder")
+        shutil.rmtree(run)
+    run.mkdir(parents=True, exist_ok=True)
+    write_manifest(run, manifest)
+    save_config(config, run / "settings.json")
+
+
+def write_manifest(run: Path, manifest: dict[str, Any]) -> None:
+    """Write `manifest.json` whole or not at all."""
+    write_atomically(run / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def read_manifest(run: str | Path) -> dict[str, Any]:
+    """The manifest of a run; empty where there is none (a plain diffusers folder)."""
+    path = Path(run) / "manifest.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def read_log(run: str | Path) -> list[dict[str, Any]]:
+    """Rows of `log.jsonl`, one an optimiser step; a last line that was cut off is left out."""
+    rows = []
+    path = Path(run) / "log.jsonl"
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def truncate_log(run: Path, steps: int) -> None:
+    """Keep the rows of the first `steps` steps, so that a resumed run logs each step once."""
+    rows = [json.dumps(row) + "\n" for row in read_log(run) if row["step"] <= steps]
+    write_atomically(run / "log.jsonl", "".join(rows).encode())
+
+
+def checkpoints(run: str | Path) -> list[Path]:
+    """Complete checkpoints of a run, oldest first; `step_000500` was taken after 500 optimiser steps."""
+    return sorted(path for path in (Path(run) / "checkpoints").glob("step_*") if path.is_dir())
+
+
+def replace_folder(temporary: Path, target: Path) -> None:
+    """Put a finished folder in the place of another, which is gone only once the new one is there."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    temporary.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_model(run: Path, unet: UNet2DModel, noise_scheduler: DDPMScheduler) -> None:
+    """Save net and noise schedule as a diffusers pipeline folder inside the run, safetensors only."""
+    temporary = run / ".model.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    DDPMPipeline(unet, noise_scheduler).save_pretrained(temporary, safe_serialization=True)
+    for part in sorted(temporary.iterdir(), reverse=True):
+        if part.is_dir():
+            replace_folder(part, run / part.name)
+        else:
+            part.replace(run / part.name)
+    temporary.rmdir()
+
+
+def load_model(run: str | Path, name: str = "", device: str | torch.device = "cpu") -> TrainedModel:
+    """The model of a run folder, or of any diffusers folder with a UNet2DModel and a DDPM schedule, ready to sample.
+
+    Raises RunError when there is no such folder, or no model in it yet.
+    """
+    run = Path(run)
+    if not is_run(run):
+        raise RunError(f"{run} is no run folder (no settings.json or model_index.json); check the path")
+    weights = run / "unet" / "diffusion_pytorch_model.safetensors"
+    if not weights.is_file():
+        raise RunError(f"{run} has no saved model yet (unet/ is missing); train on: its first save comes with an epoch")
+    unet = UNet2DModel.from_pretrained(run, subfolder="unet").to(device).eval().requires_grad_(False)
+    noise_scheduler = DDPMScheduler.from_pretrained(run, subfolder="scheduler")
+    manifest = read_manifest(run)
+    if (run / "settings.json").is_file():
+        config = load_config(run / "settings.json")
+    else:
+        side = unet.config.sample_size
+        height, width = (side, side) if isinstance(side, int) else side
+        config = TrainingConfig(height=height, width=width)
+    from_hub = run.resolve().parent.name == "snapshots"
+    return TrainedModel(
+        unet=unet,
+        noise_scheduler=noise_scheduler,
+        config=config,
+        labels=tuple(manifest.get("labels", ())),
+        has_mask=manifest.get("mask", False),
+        name=name or run.resolve().name,
+        revision=run.resolve().name if from_hub else hashlib.sha256(weights.read_bytes()).hexdigest()[:12],
+    )
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, git commit and machine, for a manifest or a table of measurements."""
+    versions = {"python": platform.python_version()}
+    versions |= {package: importlib.metadata.version(package) for package in VERSIONS_OF}
+    return {"versions": versions, "git_commit": _git_commit(), "machine": describe_machine()}
+
+
+def describe_machine() -> str:
+    """Processor or GPU, number of cores and operating system, in a line."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return ", ".join([*gpus, processor, f"{os.cpu_count()} cores", platform.system()])
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[str, Any]:
+    """What a reader needs to place a run: classes, data, versions, commit, seed, machine, parameters."""
+    return {
+        "labels": list(cards.label_names),
+        "mask": cards.has_mask,
+        "height": config.height,
+        "width": config.width,
+        "data": {
+            "source": Path(cards.source).name if Path(cards.source).exists() else cards.source,
+            "count": len(cards),
+            "classes": cards.class_counts,
+            "fingerprint": cards.fingerprint,
+            "skipped": list(cards.skipped),
+        },
+        **describe_environment(),
+        "seed": config.seed,
+        "parameters": parameters,
+        "steps": 0,
+        "wall_time_s": 0.0,
+    }
+
+
+def changed_settings(old: TrainingConfig, new: TrainingConfig) -> list[str]:
+    """Names of the settings in which two configurations differ."""
+    return [f.name for f in dataclasses.fields(TrainingConfig) if getattr(old, f.name) != getattr(new, f.name)]

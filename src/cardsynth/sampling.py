@@ -1,0 +1,197 @@
+"""Seeds and labels -> cards with their damage masks, each card from a random generator of its own."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.utils import make_grid
+from tqdm.auto import tqdm
+
+from cardsynth.cards import denormalize, encode_png
+from cardsynth.diffusion import build_sampler, predict_clean_images
+from cardsynth.folder import CardError, CardWriter
+from cardsynth.runs import TrainedModel
+from cardsynth.stains import mask_boxes
+
+# Cards of one batch together have at most so many pixels: about 1 GB of activations at float32.
+PIXELS_IN_BATCH = 64 * 160 * 128
+
+
+@dataclass(frozen=True)
+class GeneratedBatch:
+    """Generated cards: `pixels` uint8 (B, C, H, W) on the CPU, mask as fourth channel of 0 or 255; seeds and labels."""
+
+    pixels: torch.Tensor
+    seeds: list[int]
+    labels: list[str | None]
+
+
+def choose_labels(model: TrainedModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
+    """One label for each seed: the given one or ones, else each seed's turn of the model's classes.
+
+    Raises ValueError for labels that the model does not know or of another number than the seeds.
+    """
+    if not model.labels:
+        if labels is not None:
+            raise ValueError(f"{model.name} was trained without classes, so it takes no label")
+        return [None] * len(seeds)
+    if labels is None:
+        return [model.labels[seed % len(model.labels)] for seed in seeds]
+    chosen = [labels] * len(seeds) if isinstance(labels, str) else list(labels)
+    unknown = sorted(set(chosen) - set(model.labels))
+    if unknown:
+        raise ValueError(f"{model.name} knows no class {', '.join(unknown)}; it knows {', '.join(model.labels)}")
+    if len(chosen) != len(seeds):
+        raise ValueError(f"there are {len(seeds)} seeds and {len(chosen)} labels; give one label for each seed")
+    return chosen
+
+
+def resolve_sampling(
+    model: TrainedModel, sampler: str, num_inference_steps: int | None = None, guidance_scale: float | None = None
+) -> dict[str, str | int | float]:
+    """Sampler, steps and guidance with the model's defaults filled in; raises ValueError for what cannot be."""
+    if num_inference_steps is None:
+        all_steps = model.noise_scheduler.config.num_train_timesteps
+        num_inference_steps = all_steps if sampler == "ddpm" else model.config.num_inference_steps
+    if guidance_scale is None:
+        guidance_scale = model.config.guidance_scale
+    build_sampler(sampler, model.noise_scheduler, num_inference_steps)
+    return {"sampler": sampler, "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+
+
+def generate(
+    model: TrainedModel,
+    seeds: Sequence[int],
+    labels: str | Sequence[str] | None = None,
+    *,
+    sampler: str = "dpmsolver++",
+    num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
+    batch_size: int | None = None,
+    mixed_precision: str = "no",
+    progress: bool = True,
+) -> Iterator[GeneratedBatch]:
+    """Yield cards for seeds (whole numbers from 0), batch by batch, off the device; runs where the model's net lies.
+
+    A seed gives the same card at any batch size. Steps and guidance default to the run's settings (DDPM: to all its
+    timesteps). A batch size that is not given is chosen to fit memory, and halved when the GPU has too little. Raises
+    ValueError for seeds, labels, sampler or steps that cannot be.
+    """
+    seeds = list(seeds)
+    if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
+        raise ValueError("seeds must be different whole numbers from 0")
+    labels = choose_labels(model, seeds, labels)
+    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale)
+    height, width = model.config.size
+    batch_size = batch_size or max(1, min(256, PIXELS_IN_BATCH // (height * width)))
+    position = 0
+    with tqdm(total=len(seeds), desc="Generating", unit="card", disable=not progress) as bar:
+        while position < len(seeds):
+            part = slice(position, position + batch_size)
+            try:
+                pixels = _generate_batch(model, seeds[part], labels[part], mixed_precision, **how)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size //= 2
+                torch.cuda.empty_cache()
+                continue
+            yield GeneratedBatch(pixels, seeds[part], labels[part])
+            position += len(pixels)
+            bar.update(len(pixels))
+
+
+@torch.inference_mode()
+def _generate_batch(
+    model: TrainedModel,
+    seeds: list[int],
+    labels: list[str | None],
+    mixed_precision: str,
+    sampler: str,
+    num_inference_steps: int,
+    guidance_scale: float,
+) -> torch.Tensor:
+    unet, device = model.unet, model.unet.device
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    side = unet.config.sample_size
+    shape = (unet.config.in_channels, *((side, side) if isinstance(side, int) else side))
+    images = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
+    class_labels = null_labels = None
+    if model.labels:
+        class_labels = torch.tensor([model.labels.index(label) for label in labels], device=device)
+        null_labels = torch.full_like(class_labels, len(model.labels))
+    guided = class_labels is not None and guidance_scale != 1
+    if guided:
+        class_labels = torch.cat([class_labels, null_labels])
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(mixed_precision)
+    scheduler = build_sampler(sampler, model.noise_scheduler, num_inference_steps)
+    stochastic = {"generator": generators} if sampler in ("ddpm", "ddim") else {}
+    for timestep in scheduler.timesteps:
+        inputs = torch.cat([images, images]) if guided else images
+        with torch.autocast(device.type, dtype) if dtype else nullcontext():
+            model_output = unet(inputs, timestep, class_labels=class_labels).sample.float()
+        if guided:
+            with_label, without_label = model_output.chunk(2)
+            model_output = without_label + guidance_scale * (with_label - without_label)
+        clean_images = predict_clean_images(model.noise_scheduler, model_output, images, timestep)
+        images = scheduler.step(clean_images, timestep, images, **stochastic).prev_sample
+    pixels = denormalize(images, model.config.patch_size).cpu()
+    if model.has_mask:
+        pixels[:, 3] = torch.where(pixels[:, 3] >= 128, 255, 0)
+    return pixels
+
+
+def write_cards(
+    model: TrainedModel,
+    out: str | Path,
+    seeds: Sequence[int],
+    labels: str | Sequence[str] | None = None,
+    *,
+    sampler: str = "dpmsolver++",
+    num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
+    overwrite: bool = False,
+    **others,
+) -> Path:
+    """Generate cards into a card folder, `000016.png` for seed 16; arguments as of `generate`.
+
+    Each row of the metadata says how to make its card again. Raises CardError before anything is drawn when a picture
+    of one of the seeds is there, unless `overwrite`.
+    """
+    out, seeds = Path(out), list(seeds)
+    taken = [out / f"{seed:06d}.png" for seed in seeds if (out / f"{seed:06d}.png").exists()]
+    if taken and not overwrite:
+        raise CardError(
+            f"{taken[0]} exists already, as do {len(taken)} of {len(seeds)}; take other seeds, or overwrite"
+        )
+    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale)
+    batches = generate(model, seeds, labels, **how, **others)
+    with CardWriter(out, overwrite) as writer:
+        for batch in batches:
+            for pixels, seed, label in zip(batch.pixels.numpy(), batch.seeds, batch.labels, strict=True):
+                row = {"file_name": f"{seed:06d}.png", "seed": seed, "model": model.name, "revision": model.revision}
+                row |= how
+                if label is not None:
+                    row["label"] = label
+                mask = pixels[3] if model.has_mask else None
+                if mask is not None:
+                    boxes = mask_boxes(mask)
+                    row["mask_file_name"] = f"masks/{row['file_name']}"
+                    row["objects"] = {"bbox": boxes, "categories": [label or "damage"] * len(boxes)}
+                image = np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
+                writer.add(row, encode_png(image), None if mask is None else encode_png(mask))
+    return out
+
+
+def card_grid(pixels: torch.Tensor, columns: int, with_masks: bool = True, zoom: int = 1) -> Image.Image:
+    """A picture of cards uint8 (N, C, H, W) in rows of `columns`, each with its mask to its right where it has one."""
+    shown = pixels[:, :3]
+    if with_masks and pixels.shape[1] == 4:
+        shown = torch.cat([shown, pixels[:, 3:].expand(-1, 3, -1, -1)], dim=3)
+    grid = make_grid(shown, nrow=columns, padding=2, pad_value=128)
+    image = Image.fromarray(grid.permute(1, 2, 0).numpy())
+    return image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
