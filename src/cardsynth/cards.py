@@ -4,7 +4,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +14,11 @@ import datasets
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from cardsynth.config import Fit
-from cardsynth.folder import IMAGE_SUFFIXES, CardError, CardWriter, find_cards  # noqa: F401
+from cardsynth.config import Fit, TrainingConfig
+from cardsynth.folder import IMAGE_SUFFIXES, CardError, find_cards
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # what Pillow warns of as a decompression bomb
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -141,18 +141,24 @@ def read_image(file: str | Path | io.BytesIO, name: str = "") -> Image.Image:
     """
     name = name or str(file)
     try:
-        image = Image.open(file)
-        if image.width * image.height > MAX_PIXELS:
-            raise CardError(f"{name} is gigantic ({image.height}x{image.width} pixels); scale it down")
-        image.load()
-    except Image.DecompressionBombError as error:
+        with Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise CardError(f"{name} is gigantic ({image.height}x{image.width} pixels); scale it down")
+            image.load()
+            return _upright_rgb(image)
+    except CardError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise CardError(f"{name} is gigantic; scale it down") from error
     except FileNotFoundError as error:
         raise CardError(f"{name} does not exist; restore it or remove its metadata row") from error
-    except CardError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except UnidentifiedImageError as error:
+        raise CardError(f"{name} is empty, damaged or no picture; scan or copy it again, or remove it") from error
+    except Exception as error:  # a decoder may raise anything on damaged bytes
         raise CardError(f"{name} cannot be read ({error}); scan or copy it again, or remove it") from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.float32)
@@ -280,3 +286,32 @@ def balance_report(cards: Cards) -> str:
         rare = "   rare: under a third of the largest class" if count * 3 < max(counts.values()) else ""
         lines.append(f"{name:>16} {count:6d} {count / len(cards):6.1%}{rare}")
     return "\n".join(lines)
+
+
+def cards_for(config: TrainingConfig, source: str | Path) -> Cards:
+    """Cards of a folder or a Hub id, read as training settings say; raises as `read_cards` does."""
+    return read_cards(
+        source,
+        config.size,
+        config.fit,
+        config.portrait,
+        config.use_masks,
+        config.use_labels,
+        config.only_labels,
+        config.skip_bad,
+    )
+
+
+def stack_cards(drawn: Iterable[Any], source: str = "drawn cards") -> Cards:
+    """Cards in memory from drawn ones, each with `image` (H, W, 3), `mask` (H, W) and a `row` that holds its label."""
+    pixels, labels = [], []
+    for card in drawn:
+        pixels.append(np.concatenate([card.image, card.mask[..., None]], axis=-1).transpose(2, 0, 1))
+        labels.append(card.row["label"])
+    label_names = tuple(sorted(set(labels)))
+    return Cards(
+        pixels=torch.from_numpy(np.stack(pixels)),
+        labels=torch.tensor([label_names.index(label) for label in labels]),
+        label_names=label_names,
+        source=source,
+    )

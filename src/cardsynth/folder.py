@@ -1,13 +1,23 @@
 """The card folder on disk: which cards it holds, and the writer that adds to it."""
 
 import csv
+import io
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+REPORT_FOLDER = "evaluation"  # beside generated cards: figures of them, and no cards
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+ROW_KINDS = {
+    "file_name": (str,),
+    "mask_file_name": (str, type(None)),
+    "label": (str, int, float, type(None)),
+    "text": (str, type(None)),
+}
 
 
 class CardError(ValueError):
@@ -26,61 +36,105 @@ class CardFile:
     row: dict[str, Any] | None = None
 
 
+def card_root(folder: Path) -> Path:
+    """Where the cards of a folder lie: in its `train/`, if it has one and no metadata of its own."""
+    has_metadata = any((folder / name).is_file() for name in METADATA_NAMES)
+    return folder / "train" if (folder / "train").is_dir() and not has_metadata else folder
+
+
 def find_cards(folder: str | Path) -> list[CardFile]:
     """The cards of a local folder, sorted by name: by its metadata file, its class folders, or as a flat folder.
 
     Looks into `train/` where there is one. A folder `masks/` beside holds masks of the same path, and `ALL...` folders
     that hold every class again are no class. Raises CardError for metadata that cannot be read.
     """
-    folder = Path(folder)
-    root = folder / "train" if (folder / "train").is_dir() else folder
+    root = card_root(Path(folder))
     for name in METADATA_NAMES:
         if (root / name).is_file():
-            return [_card_of_row(root, row) for row in read_metadata(root / name)]
-    return _find_pictures(root)
+            cards = [card_of_row(root, row) for row in read_metadata(root / name)]
+            return sorted(cards, key=lambda card: card.name)
+    return find_pictures(root)
 
 
 def read_metadata(path: Path) -> list[dict[str, Any]]:
     """Rows of a `metadata.jsonl` or `metadata.csv`; raises CardError with the line that is wrong."""
     rows = []
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        parsed = csv.DictReader(lines) if path.suffix == ".csv" else lines
-        for number, line in enumerate(parsed, start=2 if path.suffix == ".csv" else 1):
-            if isinstance(line, str) and not line.strip():
-                continue
-            try:
-                row = json.loads(line) if isinstance(line, str) else {k: v for k, v in line.items() if v}
-            except ValueError as error:
-                raise CardError(f"{path}, line {number}: not JSON ({error}); mend or remove the line") from error
-            if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
-                raise CardError(f"{path}, line {number}: has no file_name; add it or remove the line")
-            rows.append(row)
+    for _, row in parse_metadata(path):
+        if isinstance(row, CardError):
+            raise row
+        rows.append(row)
     return rows
 
 
-def _card_of_row(root: Path, row: dict[str, Any]) -> CardFile:
-    mask = row.get("mask_file_name")
-    label = row.get("label")
+def parse_metadata(path: Path) -> Iterator[tuple[int, dict[str, Any] | CardError]]:
+    """Line number and row of each card of a metadata file; a CardError in place of each row that is wrong."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        yield 0, CardError(f"{path}: cannot be read ({error}); restore it")
+        return
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        yield number, CardError(f"{path}, line {number}: not UTF-8 text; save the file as UTF-8")
+        return
+    for number, parsed in (_csv_rows if path.suffix == ".csv" else _json_rows)(text):
+        fault = parsed if isinstance(parsed, str) else _fault_of(parsed)
+        yield number, CardError(f"{path}, line {number}: {fault}") if fault else parsed
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                yield number, row if isinstance(row, dict) else {}
+            except (ValueError, RecursionError) as error:
+                yield number, f"not JSON ({error}); mend or remove the line"
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in reader:
+            if None in row:
+                yield reader.line_num, "more cells than the header has; put text that holds commas in quotes"
+            else:
+                yield reader.line_num, {key: value for key, value in row.items() if value}
+    except csv.Error as error:
+        yield reader.line_num, f"not CSV ({error}); mend or remove the line"
+
+
+def _fault_of(row: dict[str, Any]) -> str | None:
+    if not row.get("file_name"):
+        return "has no file_name; add it or remove the line"
+    for key, kinds in ROW_KINDS.items():
+        if not isinstance(row.get(key), kinds):
+            return f"{key} is {row[key]!r}; write it as text"
+    return None
+
+
+def card_of_row(root: Path, row: dict[str, Any]) -> CardFile:
+    """The card of a metadata row, whose file names are relative to `root`."""
+    mask, label = row.get("mask_file_name"), row.get("label")
     return CardFile(
         name=row["file_name"],
         image=root / row["file_name"],
         mask=root / mask if mask else None,
-        label=None if label is None else str(label),
+        label=None if label in (None, "") else str(label),
         text=row.get("text"),
         row=row,
     )
 
 
-def _find_pictures(root: Path) -> list[CardFile]:
+def find_pictures(root: Path) -> list[CardFile]:
+    """The cards of a folder without metadata, sorted by name."""
     images = root / "images" if (root / "images").is_dir() else root
     masks = root / "masks"
-    files = [path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts)]
-    mask_of = {}
-    if masks.is_dir():
-        files = [path for path in files if not path.is_relative_to(masks)]
-        mask_of = {path.relative_to(masks).with_suffix(""): path for path in sorted(masks.rglob("*")) if path.is_file()}
-    classed = [path for path in files if path.parent != images and not path.parent.name.upper().startswith("ALL")]
+    files = _pictures_in(images)
+    for other in (masks, root / REPORT_FOLDER):
+        files = [path for path in files if not path.is_relative_to(other)]
+    mask_of = {path.relative_to(masks).with_suffix(""): path for path in _pictures_in(masks)}
+    classed = [path for path in files if path.parent != images and not is_gathering(path.parent)]
     return [
         CardFile(
             name=path.relative_to(root).as_posix(),
@@ -88,44 +142,73 @@ def _find_pictures(root: Path) -> list[CardFile]:
             mask=mask_of.get(path.relative_to(images).with_suffix("")),
             label=path.parent.name if classed else None,
         )
-        for path in sorted(classed or files)
+        for path in classed or files
     ]
+
+
+def is_gathering(folder: Path) -> bool:
+    """Whether a folder holds all classes again, as `ALL_GUM_STAIN_CARDS` does, and is no class of its own."""
+    return re.match(r"all(?![a-z])", folder.name, re.IGNORECASE) is not None
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 class CardWriter:
     """Writes cards into a card folder, each picture whole or not at all; adds to a folder that has cards already.
 
-    Use as a context manager. Raises CardError where a picture exists already, unless `overwrite`.
+    Use as a context manager; several processes may write different cards. Raises CardError where a picture exists
+    already, unless `overwrite`, and where a `metadata.csv` would be hidden by the `metadata.jsonl` that is written.
     """
 
     def __init__(self, folder: str | Path, overwrite: bool = False) -> None:
         self.folder, self.overwrite = Path(folder), overwrite
         self.metadata = self.folder / "metadata.jsonl"
-        self.rows = {row["file_name"]: row for row in read_metadata(self.metadata)} if self.metadata.is_file() else {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        if self.metadata.is_file():
+            read_metadata(self.metadata)
+        elif (self.folder / "metadata.csv").is_file():
+            raise CardError(f"{self.folder} has a metadata.csv; choose another folder, or turn it into metadata.jsonl")
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> "CardWriter":
+        unended = self.metadata.is_file() and self.metadata.read_bytes()[-1:] not in (b"", b"\n")
         self._journal = self.metadata.open("a", encoding="utf-8")
+        if unended:
+            self._journal.write("\n")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._journal.close()
-        rows = [self.rows[name] for name in sorted(self.rows)]
-        write_atomically(self.metadata, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+        written = read_metadata(self.metadata)
+        rows = {row["file_name"]: row for row in written} | self.rows
+        if not rows:
+            self.metadata.unlink()
+        elif list(rows.values()) != written:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
+            write_atomically(self.metadata, "".join(lines).encode())
 
     def add(self, row: dict[str, Any], image: bytes, mask: bytes | None = None) -> None:
         """Write one card: PNG bytes of its picture, and of its mask where the row has a `mask_file_name`."""
-        files = {row["file_name"]: image}
+        files = {self.folder / row["file_name"]: image}
         if mask is not None:
-            files[row["mask_file_name"]] = mask
-        for name in files:
-            if (self.folder / name).exists() and not self.overwrite:
-                raise CardError(f"{self.folder / name} exists already; choose another folder or seed, or overwrite")
-        for name, content in files.items():
-            write_atomically(self.folder / name, content)
-        self.rows[row["file_name"]] = row
-        self._journal.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._journal.flush()
+            files[self.folder / row["mask_file_name"]] = mask
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        there = [path for path in files if path.exists()]
+        if there and not self.overwrite:
+            raise CardError(f"{there[0]} exists already; choose another folder or seed, or overwrite")
+        try:
+            for path, content in files.items():
+                write_atomically(path, content)
+            self._journal.write(line)
+            self._journal.flush()
+        except BaseException:
+            for path in files.keys() - there:
+                path.unlink(missing_ok=True)
+            raise
+        self.rows[row["file_name"]] = json.loads(line)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

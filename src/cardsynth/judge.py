@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ class JudgeNet(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.down = nn.ModuleList(_block(a, b) for a, b in zip((12, *CHANNELS), CHANNELS, strict=False))
-        self.up = nn.ModuleList(_block(a + b, a) for a, b in zip(CHANNELS, CHANNELS[1:], strict=False))
+        self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(CHANNELS))
         self.to_mask = nn.Conv2d(CHANNELS[0], 4, 1)
         self.to_class = nn.Linear(CHANNELS[-1], max(1, num_classes))
 

@@ -21,6 +21,14 @@ from cardsynth.folder import write_atomically
 VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "datasets", "huggingface_hub", "numpy")
 
 
+# Settings that a resumed run may change; all others make another run.
+MAY_CHANGE = {
+    "preset", "num_epochs", "max_train_steps", "save_image_epochs", "save_model_epochs", "checkpoints_total_limit",
+    "num_inference_steps", "guidance_scale", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
+    "push_to_hub", "hub_model_id", "hub_private_repo",
+}  # fmt: skip
+
+
 class RunError(RuntimeError):
     """A run folder that is missing, taken or incomplete: says which and what to do."""
 
@@ -193,6 +201,15 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
     }
 
 
-def changed_settings(old: TrainingConfig, new: TrainingConfig) -> list[str]:
-    """Names of the settings in which two configurations differ."""
-    return [f.name for f in dataclasses.fields(TrainingConfig) if getattr(old, f.name) != getattr(new, f.name)]
+def check_resumable(run: Path, config: TrainingConfig, manifest: dict[str, Any]) -> None:
+    """Raise RunError unless a run can go on with these settings, and with the cards that the manifest describes."""
+    old = load_config(run / "settings.json")
+    names = [field.name for field in dataclasses.fields(TrainingConfig) if field.name not in MAY_CHANGE]
+    changed = [name for name in names if getattr(old, name) != getattr(config, name)]
+    if changed:
+        raise RunError(
+            f"{run} was trained with other settings ({', '.join(changed)}); resume with those of its settings.json,"
+            " or choose another folder"
+        )
+    if read_manifest(run)["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
+        raise RunError(f"{run} was trained on other cards; resume with the same, or choose another folder")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def stain_card(
     mottle = film.mottle * (_noise(rng, area.shape, 0.12) + 0.4 * _noise(rng, area.shape, 0.02))
     cover = np.clip(depth * width + 0.5, 0, 1) * (area > 0.5)
     mask = cover > 0.3
-    cover, depth, mottle = cover[mask], depth[mask], mottle[mask]
+    spots = np.flatnonzero(mask)
+    cover, depth, mottle = (plane.ravel()[spots] for plane in (cover, depth, mottle))
     rim_width = max(0.007 if label == "WHITE_MARKS" else 0.016, 1.0 / width)
     rim = np.exp(-np.square(np.maximum(depth, 0) / rim_width))
     if label == "WHITE_MARKS":
@@ -57,43 +59,24 @@ def stain_card(
         shade = cover * np.clip(0.86 + mottle, 0.5, 1.15) * (1 + film.rim * rim)
         body = cover * film.body * (1 + mottle * 0.5)
     damaged = card.copy()
+    pixels = damaged.reshape(-1, 3)
     for channel in range(3):
-        light = card[mask, channel] * (1 - shade * (1 - film.through[channel]))
+        light = pixels[spots, channel] * (1 - shade * (1 - film.through[channel]))
         light += np.clip(body, 0, 1) * ((1 + 0.25 * mottle) * film.tint[channel] - light)
-        damaged[mask, channel] = np.clip(light + 0.5, 0, 255)
+        pixels[spots, channel] = np.clip(light + 0.5, 0, 255)
     return damaged, mask.astype(np.uint8) * 255
 
 
 def mask_boxes(mask: np.ndarray) -> list[list[int]]:
     """Bounding boxes [x, y, width, height] of a mask's 8-connected components, from top to bottom.
 
-    mask: (H, W), any type; what is not zero is damage. Components are joined run by run with a union-find.
+    mask: (H, W), any type; what is not zero is damage.
     """
-    filled = np.pad(np.asarray(mask) != 0, ((0, 0), (1, 1))).astype(np.int8)
-    rows, columns = np.nonzero(np.diff(filled, axis=1))
-    runs = list(zip(rows[::2].tolist(), columns[::2].tolist(), columns[1::2].tolist(), strict=True))
-    parent = list(range(len(runs)))
-
-    def root(run: int) -> int:
-        while parent[run] != run:
-            parent[run] = parent[parent[run]]
-            run = parent[run]
-        return run
-
-    above = 0
-    for run, (row, start, stop) in enumerate(runs):
-        while runs[above][0] < row - 1 or (runs[above][0] == row - 1 and runs[above][2] < start):
-            above += 1
-        other = above
-        while other < run and runs[other][0] == row - 1 and runs[other][1] <= stop:
-            first, second = sorted((root(run), root(other)))
-            parent[second] = first
-            other += 1
-    corners: dict[int, list[int]] = {}
-    for run, (row, start, stop) in enumerate(runs):
-        box = corners.setdefault(root(run), [start, row, stop, row + 1])
-        box[:] = min(box[0], start), box[1], max(box[2], stop), row + 1
-    return [[left, top, right - left, bottom - top] for left, top, right, bottom in corners.values()]
+    components, _ = ndimage.label(np.asarray(mask) != 0, structure=np.ones((3, 3)))
+    return [
+        [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
+        for rows, columns in ndimage.find_objects(components)
+    ]
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], grain: float) -> np.ndarray:

@@ -15,20 +15,20 @@ import torch
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch.utils.tensorboard import SummaryWriter
+from tqdm.auto import tqdm
 
 from cardsynth.cards import Cards, normalize
-from cardsynth.config import TrainingConfig, load_config, save_config
+from cardsynth.config import TrainingConfig, save_config
 from cardsynth.device import build_accelerator, is_out_of_memory, largest_fitting, used_memory_mb
 from cardsynth.diffusion import build_noise_scheduler, drop_labels, loss_weights, training_target
 from cardsynth.model import build_unet
+from cardsynth.order import batch_indices, steps_per_epoch, total_train_steps
 from cardsynth.runs import (
-    RunError,
     TrainedModel,
     build_manifest,
-    changed_settings,
+    check_resumable,
     checkpoints,
     is_run,
-    read_manifest,
     replace_folder,
     save_model,
     start_run,
@@ -36,13 +36,6 @@ from cardsynth.runs import (
     write_manifest,
 )
 from cardsynth.sampling import card_grid, generate
-
-# Settings that a resumed run may change; all others make another run.
-MAY_CHANGE = {
-    "preset", "num_epochs", "max_train_steps", "save_image_epochs", "save_model_epochs", "checkpoints_total_limit",
-    "num_inference_steps", "guidance_scale", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
-    "push_to_hub", "hub_model_id", "hub_private_repo",
-}  # fmt: skip
 
 
 class TrainingError(RuntimeError):
@@ -66,27 +59,6 @@ class TrainingStep:
     checkpoint: Path | None = None
 
 
-def steps_per_epoch(config: TrainingConfig, count: int, num_processes: int = 1) -> int:
-    """Optimiser steps in a pass over `count` cards."""
-    return math.ceil(count / (config.train_batch_size * config.gradient_accumulation_steps * num_processes))
-
-
-def total_train_steps(config: TrainingConfig, count: int, num_processes: int = 1) -> int:
-    """Optimiser steps of the whole run."""
-    return config.max_train_steps or config.num_epochs * steps_per_epoch(config, count, num_processes)
-
-
-def batch_indices(seed: int, step: int, batch_size: int, count: int) -> torch.Tensor:
-    """Which cards step `step` (from 0) sees, int64 (batch_size,): shuffled passes over all cards, end to end.
-
-    A function of its arguments alone, so that a resumed run sees what an unbroken one does.
-    """
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // count
-    order = {epoch: np.random.default_rng([seed, 0, epoch]).permutation(count) for epoch in np.unique(epochs)}
-    return torch.tensor([order[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)])
-
-
 def train(
     config: TrainingConfig, cards: Cards, run: str | Path, *, resume: bool = False, overwrite: bool = False
 ) -> Iterator[TrainingStep]:
@@ -105,6 +77,16 @@ def train(
         raise
     finally:
         trainer.close()
+
+
+def with_progress(steps: Iterator[TrainingStep]) -> Iterator[TrainingStep]:
+    """The same steps under a progress bar with loss, learning rate and time left."""
+    with tqdm(desc="Training", unit="step") as bar:
+        for step in steps:
+            bar.total = step.total_steps
+            bar.set_postfix_str(f"epoch {step.epoch}, loss {step.loss:.4f}, lr {step.learning_rate:.1e}", refresh=False)
+            bar.update(step.step - bar.n)
+            yield step
 
 
 class _Trainer:
@@ -144,6 +126,7 @@ class _Trainer:
         parameters = sum(parameter.numel() for parameter in unet.parameters())
         self.manifest = build_manifest(config, cards, parameters)
         self.manifest["mixed_precision"] = self.accelerator.mixed_precision
+        self.manifest["num_processes"] = self.accelerator.num_processes
         self._open_run(resume, overwrite)
         self.cards = cards.to(self.device)
         self.started = time.perf_counter()
@@ -160,16 +143,7 @@ class _Trainer:
             self.writer = SummaryWriter(str(self.run / "tensorboard"), purge_step=self.step + 1)
 
     def _resume(self) -> None:
-        before = read_manifest(self.run)
-        old = load_config(self.run / "settings.json")
-        changed = [name for name in changed_settings(old, self.config) if name not in MAY_CHANGE]
-        if changed:
-            raise RunError(
-                f"{self.run} was trained with other settings ({', '.join(changed)}); resume with those of its"
-                " settings.json, or choose another folder"
-            )
-        if before.get("data", {}).get("fingerprint") != self.manifest["data"]["fingerprint"]:
-            raise RunError(f"{self.run} was trained on other cards; resume with the same, or choose another folder")
+        check_resumable(self.run, self.config, self.manifest)
         saved = checkpoints(self.run)
         if saved:
             self.accelerator.load_state(str(saved[-1]))
@@ -185,7 +159,7 @@ class _Trainer:
         while self.step < self.total_steps:
             before = time.perf_counter()
             learning_rate = self.lr_scheduler.get_last_lr()[0]
-            with self._explained():
+            with self._fitting_memory():
                 loss, gradient_norm = self._optimise()
             self.step += 1
             now = time.perf_counter()
@@ -262,10 +236,10 @@ class _Trainer:
         done = self.step == self.total_steps
         if self.step % self.epoch_steps and not done:
             return saved
-        if done or epoch % self.config.save_model_epochs == 0:
-            saved["checkpoint"] = self.save_checkpoint()
         if done or epoch % self.config.save_image_epochs == 0:
             saved["grid"] = self._save_grid(epoch)
+        if done or epoch % self.config.save_model_epochs == 0:
+            saved["checkpoint"] = self.save_checkpoint()
         return saved
 
     def averaged_model(self) -> TrainedModel:
@@ -284,7 +258,7 @@ class _Trainer:
         """Save averaged model and all that resuming needs; returns the checkpoint's folder."""
         target = self.run / "checkpoints" / f"step_{self.step:06d}"
         temporary = target.with_name(f".{target.name}.tmp")
-        with self._explained():
+        with self._saving():
             if self.accelerator.is_main_process:
                 shutil.rmtree(temporary, ignore_errors=True)
             self.accelerator.wait_for_everyone()
@@ -304,7 +278,7 @@ class _Trainer:
     def _save_grid(self, epoch: int) -> Path:
         path = self.run / "samples" / f"epoch_{epoch:04d}.png"
         if self.accelerator.is_main_process:
-            with self._explained():
+            with self._saving(), self._fitting_memory():
                 batches = list(generate(self.averaged_model(), range(self.config.eval_batch_size), progress=False))
                 pixels = torch.cat([batch.pixels for batch in batches])
                 path.parent.mkdir(exist_ok=True)
@@ -318,7 +292,7 @@ class _Trainer:
         if not self.accelerator.is_main_process:
             return
         logged = {name: value for name, value in asdict(row).items() if name not in ("grid", "checkpoint")}
-        with self._explained():
+        with self._saving():
             self.log.write(json.dumps(logged) + "\n")
             self.log.flush()
         for name in ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory_mb"):
@@ -335,14 +309,21 @@ class _Trainer:
         return f"the last good checkpoint is {saved[-1]}: resume goes on from it" if saved else "nothing was saved yet"
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn a full memory or disk into a TrainingError that says what is safe and what fits."""
+    def _saving(self) -> Iterator[None]:
+        """Turn whatever keeps files from being written into a TrainingError that says what is safe."""
         try:
             yield
-        except OSError as error:
+        except Exception as error:
             raise TrainingError(
-                f"could not write to {self.run} ({error}); {self._what_is_safe()}. Free some space, then resume"
+                f"could not write to {self.run} at step {self.step} ({str(error).splitlines()[0]});"
+                f" {self._what_is_safe()}. Is the disk full? Free some space, then resume"
             ) from error
+
+    @contextmanager
+    def _fitting_memory(self) -> Iterator[None]:
+        """Turn a full memory into a TrainingError that says what fits."""
+        try:
+            yield
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -1,0 +1,217 @@
+"""The `cardsynth` command: a thin shell over the package's functions."""
+
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cardsynth.config import CLASSES, PRESETS, Fit, TrainingConfig, get_preset, load_config
+
+Text = tyro.conf.arg
+SIZE_HELP = Text(metavar="HxW", help="Height and width in pixels, like 160x128.")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of a text like 160x128; raises ValueError for another form."""
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdigit() and width.isdigit()):
+        raise ValueError(f"--size is {text!r}; write height x width, like 160x128")
+    return int(height), int(width)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Whole numbers of a text like 0-63 or 3,16,20-29; raises ValueError for another form."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise ValueError(f"--seeds is {text!r}; write seeds like 0-63 or 3,16,20-29")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
+
+
+def render(
+    out: Annotated[Path, Text(help="Folder to write the card folder to.")],
+    count: Annotated[int, Text(help="Number of cards.")] = 100,
+    size: Annotated[str, SIZE_HELP] = "160x128",
+    seed: Annotated[int, Text(help="First seed; card i has seed + i.")] = 0,
+    classes: Annotated[tuple[str, ...], Text(help="Damage classes, drawn in turn.")] = CLASSES,
+    workers: Annotated[int | None, Text(help="Processes; default: one for each core.")] = None,
+    overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+) -> None:
+    """Draw card backs with damage and exact masks into a card folder."""
+    from cardsynth.render import render_cards
+
+    render_cards(out, count, parse_size(size), seed, classes, workers, overwrite)
+    print(f"{count} cards are in {out}")
+
+
+def check(
+    folder: Annotated[tyro.conf.Positional[Path], Text(help="A card folder, or a folder of scans.")],
+    labels: Annotated[tuple[str, ...], Text(help="Classes that there should be; others are reported.")] = (),
+) -> None:
+    """List every problem of a card folder, with its remedy; exit code 1 where there are errors."""
+    from cardsynth.check import check_folder
+
+    report = check_folder(folder, labels)
+    print(report.text())
+    if not report.ok:
+        sys.exit(1)
+
+
+def train_with(defaults: TrainingConfig) -> Callable[..., None]:
+    """The command `train`, whose settings start from `defaults`."""
+
+    def train(
+        data: Annotated[str, Text(help="Card folder, or a data set id on the Hub.")],
+        preset: Annotated[Literal[tuple(PRESETS)], Text(help="Settings to start from.")] = "demo",
+        config: Annotated[Path | None, Text(help="JSON file of settings that replace the preset's.")] = None,
+        out: Annotated[Path | None, Text(help="Run folder to write; default: runs/PRESET.")] = None,
+        resume: Annotated[bool, Text(help="Go on from the run's last checkpoint.")] = False,
+        overwrite: Annotated[bool, Text(help="Replace a run that is there.")] = False,
+        settings: Annotated[TrainingConfig, Text(name="")] = defaults,
+    ) -> None:
+        """Train a model on cards into a run folder; Ctrl-C saves a checkpoint first."""
+        from cardsynth.cards import balance_report, cards_for
+        from cardsynth.drive import drive_training
+        from cardsynth.model import check_size
+
+        run = out or Path("runs") / preset
+        check_size(*settings.size, len(settings.block_out_channels), settings.patch_size)
+        cards = cards_for(settings, data)
+        print(balance_report(cards), *(f"Left out: {reason}" for reason in cards.skipped), sep="\n", flush=True)
+        drive_training(settings, cards, run, resume, overwrite)
+        print(f"The run is in {run}; generate cards from it: cardsynth generate --model {run}")
+        if settings.push_to_hub:
+            push(settings.hub_model_id, run=run, private=settings.hub_private_repo)
+
+    return train
+
+
+def generate(
+    model: Annotated[str, Text(help="Run folder, or a model id on the Hub.")],
+    seeds: Annotated[str, Text(help="Seeds, like 0-63 or 3,16; a card's file name is its seed.")] = "0-15",
+    label: Annotated[str | None, Text(help="Damage class of all cards; default: each in turn.")] = None,
+    out: Annotated[Path | None, Text(help="Card folder to write; default: generated_cards/MODEL.")] = None,
+    sampler: Annotated[str, Text(help="dpmsolver++, unipc, ddim or ddpm.")] = "dpmsolver++",
+    steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
+    guidance: Annotated[float | None, Text(help="Guidance scale; 1: none; default: the run's.")] = None,
+    batch_size: Annotated[int | None, Text(help="Cards at a time; default: what fits.")] = None,
+    revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,
+    overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+) -> None:
+    """Generate labelled cards with their damage masks into a card folder."""
+    import torch
+    from accelerate import PartialState
+
+    from cardsynth.hub import pull_run
+    from cardsynth.runs import load_model
+    from cardsynth.sampling import write_cards
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    loaded = load_model(pull_run(model, revision=revision), name="" if Path(model).is_dir() else model)
+    loaded.unet.to(state.device)
+    out = out or Path("generated_cards") / loaded.name.replace("/", "--")
+    with state.split_between_processes(parse_seeds(seeds)) as share:
+        write_cards(
+            loaded,
+            out,
+            share,
+            label,
+            sampler=sampler,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            batch_size=batch_size,
+            overwrite=overwrite,
+        )
+    state.wait_for_everyone()
+    if state.is_main_process:
+        print(f"{len(parse_seeds(seeds))} cards are in {out}")
+
+
+def evaluate(
+    real: Annotated[Path, Text(help="Card folder that the model was trained on.")],
+    generated: Annotated[Path, Text(help="Card folder of generated cards.")],
+    known: Annotated[Path | None, Text(help="Cards to train the judge on; default: the real ones.")] = None,
+    out: Annotated[Path | None, Text(help="Folder for the page; default: evaluation/ in the generated.")] = None,
+    size: Annotated[str, SIZE_HELP] = "80x64",
+    fit: Annotated[Fit, Text(help="How pictures of another shape fit.")] = "crop",
+) -> None:
+    """Judge generated cards: class, masks, nearest training cards; writes evaluation.json and a page."""
+    from cardsynth.cards import read_cards
+    from cardsynth.evaluation import evaluate as evaluate_cards
+    from cardsynth.folder import REPORT_FOLDER
+    from cardsynth.report import write_report
+
+    training, made = (read_cards(folder, parse_size(size), fit) for folder in (real, generated))
+    figures = evaluate_cards(training, made, read_cards(known, parse_size(size), fit) if known else None)
+    page = write_report(out or generated / REPORT_FOLDER, training, made, figures, title=f"{generated.name}")
+    print(f"Open {page}")
+
+
+def push(
+    repo_id: Annotated[str, Text(help="Repository on the Hub, like name/model.")],
+    run: Annotated[Path | None, Text(help="Run folder to push.")] = None,
+    cards: Annotated[Path | None, Text(help="Card folder to push as a data set.")] = None,
+    private: Annotated[bool, Text(help="Make the repository private.")] = False,
+) -> None:
+    """Push a run or a card folder to the Hugging Face Hub; log in first with `hf auth login`."""
+    from cardsynth.hub import push_cards, push_run
+
+    if (run is None) == (cards is None):
+        raise ValueError("say what to push: --run RUN or --cards FOLDER")
+    url = push_run(run, repo_id, private=private) if run else push_cards(cards, repo_id, private=private)
+    print(f"Pushed to {url}")
+
+
+def pull(
+    model: Annotated[tyro.conf.Positional[str], Text(help="Model id on the Hub, like name/model.")],
+    revision: Annotated[str | None, Text(help="Branch, tag or commit.")] = None,
+) -> None:
+    """Pull a run from the Hugging Face Hub into its cache, and say where it lies."""
+    from cardsynth.hub import pull_run
+
+    print(pull_run(model, revision=revision))
+
+
+def demo() -> None:
+    """Draw cards, train on them, generate labelled cards and judge them: about ten minutes on a laptop."""
+    print("Loading PyTorch ...", flush=True)
+    from cardsynth.demo import run_demo
+
+    page = run_demo(get_preset("demo"))
+    print(f"Done. The cards are in {page.parent.parent}; open {page} in a browser.")
+
+
+def settings_before(arguments: list[str]) -> TrainingConfig:
+    """The settings that `train` starts from: those of --preset and --config, read ahead of its other options."""
+    given = dict(pairwise(arguments))
+    given |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument)
+    config = get_preset(given.get("--preset", "demo"))
+    return load_config(given["--config"], config) if "--config" in given else config
+
+
+def main() -> None:
+    """Run a command; bad input ends it with a message and exit code 1."""
+    arguments = sys.argv[1:]
+    try:
+        train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
+        commands = (render, check, train, generate, evaluate, push, pull, demo)
+        tyro.extras.subcommand_cli_from_dict(
+            {command.__name__: command for command in commands},
+            prog="cardsynth",
+            description="Synthetic trading cards with surface damage, labelled down to the pixel.",
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, RuntimeError, OSError) as error:
+        if isinstance(error, RuntimeError) and not type(error).__module__.startswith("cardsynth"):
+            raise
+        sys.exit(f"cardsynth: {error}")
+
+
+if __name__ == "__main__":
+    main()

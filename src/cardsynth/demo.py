@@ -1,0 +1,56 @@
+"""The demo: draw cards, train on them, generate labelled cards, judge them."""
+
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from cardsynth.cards import balance_report, cards_for, stack_cards
+from cardsynth.config import TrainingConfig
+from cardsynth.drive import drive_training
+from cardsynth.evaluation import evaluate
+from cardsynth.folder import REPORT_FOLDER, read_metadata
+from cardsynth.render import draw_cards, render_cards
+from cardsynth.report import write_report
+from cardsynth.runs import load_model
+from cardsynth.sampling import write_cards
+
+# Seeds from here on are never drawn for training, so that the judge learns from cards that the model has not seen.
+FRESH_SEED = 1_000_000
+
+
+def run_demo(
+    config: TrainingConfig,
+    data: str | Path = "runs/demo_cards",
+    run: str | Path = "runs/demo",
+    out: str | Path = "generated_cards/demo",
+    count: int = 2000,
+    generated: int = 150,
+    fresh: int = 1500,
+) -> Path:
+    """Go from nothing to judged, labelled, generated cards; what stands already is kept. Returns the page to open."""
+    data, run, out = Path(data), Path(run), Path(out)
+    print(f"1 of 4  Drawing {count} cards into {data}", flush=True)
+    metadata = data / "metadata.jsonl"
+    if not metadata.is_file() or len(read_metadata(metadata)) < count:
+        render_cards(data, count, config.size, overwrite=True)
+    cards = cards_for(config, data)
+    print(balance_report(cards), flush=True)
+
+    print(f"2 of 4  Training the `{config.preset}` preset on them into {run}", flush=True)
+    drive_training(config, cards, run, resume=True)
+
+    print(f"3 of 4  Generating {generated} labelled cards into {out}", flush=True)
+    model = load_model(run)
+    seeds = [seed for seed in range(generated) if not (out / f"{seed:06d}.png").exists()]
+    if seeds:
+        write_cards(model, out, seeds)
+
+    page = out / REPORT_FOLDER / "evaluation.html"
+    print(f"4 of 4  Judging them by a net trained on {fresh} freshly drawn cards", flush=True)
+    if not page.is_file():
+        drawn = draw_cards(fresh, config.size, seed=FRESH_SEED)
+        known = stack_cards(tqdm(drawn, "Drawing fresh cards", fresh, unit="card"))
+        made = cards_for(config, out)
+        evaluation = evaluate(cards, made, known)
+        write_report(page.parent, cards, made, evaluation, title=f"{out.name}: {len(made)} generated cards")
+    return page

@@ -1,0 +1,29 @@
+"""How many steps a run has, and which cards each of them sees."""
+
+import math
+
+import numpy as np
+import torch
+
+from cardsynth.config import TrainingConfig
+
+
+def steps_per_epoch(config: TrainingConfig, count: int, num_processes: int = 1) -> int:
+    """Optimiser steps in a pass over `count` cards."""
+    return math.ceil(count / (config.train_batch_size * config.gradient_accumulation_steps * num_processes))
+
+
+def total_train_steps(config: TrainingConfig, count: int, num_processes: int = 1) -> int:
+    """Optimiser steps of the whole run."""
+    return config.max_train_steps or config.num_epochs * steps_per_epoch(config, count, num_processes)
+
+
+def batch_indices(seed: int, step: int, batch_size: int, count: int) -> torch.Tensor:
+    """Which cards step `step` (from 0) sees, int64 (batch_size,): shuffled passes over all cards, end to end.
+
+    A function of its arguments alone, so that a resumed run sees what an unbroken one does.
+    """
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = positions // count
+    order = {epoch: np.random.default_rng([seed, 0, epoch]).permutation(count) for epoch in np.unique(epochs)}
+    return torch.tensor([order[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)])

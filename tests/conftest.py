@@ -1,0 +1,36 @@
+"""Cards and a trained run that many tests share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cardsynth.cards import Cards, cards_for
+from cardsynth.config import get_preset
+from cardsynth.render import render_cards
+from cardsynth.training import train
+
+
+@pytest.fixture(scope="session")
+def card_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty drawn cards of 40x32, six of each class."""
+    return render_cards(tmp_path_factory.mktemp("cards") / "drawn", 30, (40, 32), workers=1)
+
+
+@pytest.fixture(scope="session")
+def cards(card_folder: Path) -> Cards:
+    return cards_for(get_preset("smoke"), card_folder)
+
+
+@pytest.fixture(scope="session")
+def trained_run(cards: Cards, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the `smoke` preset; leave it as it is, or take `run_copy`."""
+    run = tmp_path_factory.mktemp("runs") / "smoke"
+    for _ in train(get_preset("smoke"), cards, run):
+        pass
+    return run
+
+
+@pytest.fixture
+def run_copy(trained_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_run, tmp_path / "run"))

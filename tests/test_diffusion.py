@@ -1,0 +1,104 @@
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from cardsynth.diffusion import (
+    SAMPLERS,
+    build_noise_scheduler,
+    build_sampler,
+    drop_labels,
+    loss_weights,
+    predict_clean_images,
+    training_target,
+)
+
+SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+TARGETS = ("epsilon", "sample", "v_prediction")
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    clean_images = torch.rand((6, 4, 8, 6), generator=generator) * 2 - 1
+    noise = torch.randn((6, 4, 8, 6), generator=generator)
+    return clean_images, noise, torch.tensor([1, 100, 400, 700, 950, 999])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_perfect_prediction_gives_the_clean_image_back(schedule, target, batch):
+    clean_images, noise, timesteps = batch
+    scheduler = build_noise_scheduler(schedule, target)
+    noisy_images = scheduler.add_noise(clean_images, noise, timesteps)
+    for index, timestep in enumerate(timesteps[:5]):
+        one = slice(index, index + 1)
+        perfect = training_target(scheduler, clean_images[one], noise[one], timestep[None])
+        found = predict_clean_images(scheduler, perfect, noisy_images[one], timestep)
+        torch.testing.assert_close(found, clean_images[one], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_clean_images_are_those_of_diffusers(target, batch):
+    clean_images, model_output, _ = batch
+    scheduler = build_noise_scheduler("squaredcos_cap_v2", target)
+    reference = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=target, clip_sample=True)
+    for timestep in (999, 500, 3):
+        expected = reference.step(model_output, timestep, clean_images).pred_original_sample
+        found = predict_clean_images(scheduler, model_output, clean_images, torch.tensor(timestep))
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_weighted_errors_of_all_targets_are_one(schedule, batch):
+    """min-SNR weighs the error of the image alike, whatever the net predicts (Hang et al. 2023, section 3.4)."""
+    clean_images, noise, timesteps = batch
+    timesteps = timesteps[:4]
+    wrong_images = clean_images + 0.1
+    losses = []
+    for target in TARGETS:
+        scheduler = build_noise_scheduler(schedule, target)
+        alpha_prod = scheduler.alphas_cumprod[timesteps].reshape(-1, 1, 1, 1)
+        noisy_images = scheduler.add_noise(clean_images[:4], noise[:4], timesteps)
+        wrong_noise = (noisy_images - alpha_prod**0.5 * wrong_images[:4]) / (1 - alpha_prod) ** 0.5
+        right = training_target(scheduler, clean_images[:4], noise[:4], timesteps)
+        wrong = training_target(scheduler, wrong_images[:4], wrong_noise, timesteps)
+        weights = loss_weights(scheduler, timesteps, "min_snr", 5.0)
+        losses.append(weights * (wrong - right).square().mean(dim=(1, 2, 3)))
+    snr = alpha_prod.flatten() / (1 - alpha_prod.flatten())
+    for loss in losses:
+        torch.testing.assert_close(loss, snr.clamp(max=5) * 0.01, rtol=2e-3, atol=1e-7)
+
+
+def test_no_weighting_is_ones(batch):
+    weights = loss_weights(build_noise_scheduler(), batch[2])
+    assert torch.equal(weights, torch.ones(6))
+
+
+def test_labels_are_dropped_at_the_asked_rate():
+    labels = torch.zeros(20_000, dtype=torch.long)
+    generator = torch.Generator().manual_seed(0)
+    dropped = drop_labels(labels, 5, 0.1, generator)
+    assert set(dropped.tolist()) == {0, 5}
+    assert (dropped == 5).float().mean().item() == pytest.approx(0.1, abs=0.01)
+    assert torch.equal(drop_labels(labels, 5, 0.0), labels)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_sampler_with_a_perfect_net_arrives_at_the_image(name, schedule, batch):
+    clean_images, noise, _ = batch
+    noise_scheduler = build_noise_scheduler(schedule, "v_prediction")
+    sampler = build_sampler(name, noise_scheduler, 50 if name == "ddpm" else 12)
+    images = noise
+    for timestep in sampler.timesteps:
+        images = sampler.step(clean_images, timestep, images).prev_sample
+    torch.testing.assert_close(images, clean_images, atol=0.03, rtol=0)
+
+
+def test_bad_samplers_and_steps_are_refused():
+    scheduler = build_noise_scheduler(num_train_timesteps=100)
+    with pytest.raises(ValueError, match="dpmsolver"):
+        build_sampler("euler", scheduler, 10)
+    for steps in (0, 101):
+        with pytest.raises(ValueError, match="1 to 100"):
+            build_sampler("ddim", scheduler, steps)

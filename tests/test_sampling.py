@@ -1,0 +1,160 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from datasets import load_dataset
+from diffusers import DDPMPipeline
+from PIL import Image
+
+from cardsynth.config import TrainingConfig
+from cardsynth.diffusion import build_noise_scheduler
+from cardsynth.folder import CardError
+from cardsynth.model import build_unet
+from cardsynth.runs import TrainedModel, load_model
+from cardsynth.sampling import card_grid, generate, write_cards
+
+
+@pytest.fixture(scope="module")
+def model(trained_run):
+    return load_model(trained_run)
+
+
+def drawn(model, seeds, **how):
+    return torch.cat([batch.pixels for batch in generate(model, seeds, progress=False, **how)])
+
+
+@pytest.mark.parametrize("sampler", ["dpmsolver++", "unipc", "ddim", "ddpm"])
+def test_a_seed_is_the_same_card_at_any_batch_size(model, sampler):
+    seeds, steps = range(64), 4
+    at_64 = drawn(model, seeds, sampler=sampler, num_inference_steps=steps, batch_size=64)
+    at_7 = drawn(model, seeds, sampler=sampler, num_inference_steps=steps, batch_size=7)
+    alone = drawn(model, [16], sampler=sampler, num_inference_steps=steps, batch_size=1)
+    assert at_64[:, :3].float().std() > 5
+    assert (at_64[:, :3].int() - at_7[:, :3].int()).abs().max() <= 1
+    assert (at_64[16, :3].int() - alone[0, :3].int()).abs().max() <= 1
+
+
+def test_another_seed_is_another_card(model):
+    cards = drawn(model, [0, 5], labels="SMALL")
+    assert (cards[0].int() - cards[1].int()).abs().float().mean() > 5
+
+
+def test_ddpm_draws_what_diffusers_pipeline_draws(tmp_path):
+    config = TrainingConfig(height=16, width=8, block_out_channels=(8, 8), norm_num_groups=4, attention_levels=())
+    unet = build_unet(config).eval()
+    scheduler = build_noise_scheduler()
+    DDPMPipeline(unet, scheduler).save_pretrained(tmp_path / "plain")
+    pipeline = DDPMPipeline.from_pretrained(tmp_path / "plain")
+    pipeline.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    expected = pipeline(2, generators, num_inference_steps=20, output_type="np").images
+    model = load_model(tmp_path / "plain")
+    found = drawn(model, [3, 4], sampler="ddpm", num_inference_steps=20).permute(0, 2, 3, 1).numpy()
+    assert np.abs(found - expected * 255).max() <= 1
+
+
+def test_guidance_and_labels_matter(model):
+    plain = drawn(model, [1], labels="SMALL", guidance_scale=1.0)
+    guided = drawn(model, [1], labels="SMALL", guidance_scale=8.0)
+    other = drawn(model, [1], labels="CLEAN", guidance_scale=8.0)
+    assert not torch.equal(plain, guided)
+    assert not torch.equal(guided, other)
+
+
+def test_labels_without_a_choice_follow_the_seed(model):
+    batches = list(generate(model, [7, 3, 10], progress=False))
+    assert batches[0].labels == ["LIGHT", "SMALL", "CLEAN"]
+
+
+def test_a_written_folder_says_how_to_make_each_card_again(model, tmp_path):
+    out = write_cards(model, tmp_path / "made", [16, 3], "FULL_CARD", guidance_scale=2.0, progress=False)
+    rows = {row["seed"]: row for row in map(json.loads, (out / "metadata.jsonl").read_text().splitlines())}
+    assert set(rows) == {3, 16}
+    row = rows[16]
+    assert row["file_name"] == "000016.png"
+    assert (row["label"], row["sampler"], row["num_inference_steps"], row["guidance_scale"]) == (
+        *("FULL_CARD", "dpmsolver++", 3, 2.0),
+    )
+    assert row["model"] == "smoke"
+    assert row["revision"] == model.revision
+    again = write_cards(model, tmp_path / "again", [16], "FULL_CARD", guidance_scale=2.0, progress=False)
+    for name in ("000016.png", "masks/000016.png"):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+    mask = np.asarray(Image.open(out / "masks/000016.png"))
+    assert mask.shape == (40, 32)
+    assert set(np.unique(mask)) <= {0, 255}
+    opened = load_dataset("imagefolder", data_dir=str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert {"image", "mask", "label", "seed"} <= set(opened.column_names)
+    assert len(opened) == 2
+
+
+def test_cards_that_are_there_stay(model, tmp_path):
+    out = write_cards(model, tmp_path / "made", [3], progress=False)
+    before = (out / "000003.png").read_bytes()
+    with pytest.raises(CardError, match=r"000003\.png exists already"):
+        write_cards(model, out, [2, 3], "SMALL", progress=False)
+    assert (out / "000003.png").read_bytes() == before
+    assert not (out / "000002.png").exists()
+    write_cards(model, out, [3], "SMALL", overwrite=True, progress=False)
+    rows = (out / "metadata.jsonl").read_text().splitlines()
+    assert [json.loads(row)["label"] for row in rows] == ["SMALL"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": "GUM"}, "knows no class GUM; it knows CLEAN, FULL_CARD"),
+        ({"labels": ["SMALL"]}, "2 seeds and 1 labels"),
+        ({"sampler": "euler"}, "no sampler 'euler'"),
+        ({"num_inference_steps": 0}, "num_inference_steps"),
+    ],
+)
+def test_bad_arguments_are_refused(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        drawn(model, [0, 1], **arguments)
+
+
+def test_bad_seeds_are_refused(model):
+    for seeds in ([-1], [2, 2]):
+        with pytest.raises(ValueError, match="different whole numbers"):
+            drawn(model, seeds)
+
+
+def test_a_net_without_classes_takes_no_label():
+    config = TrainingConfig(height=16, width=8, block_out_channels=(8, 8), norm_num_groups=4, attention_levels=())
+    model = TrainedModel(build_unet(config).eval(), build_noise_scheduler(), config, name="plain")
+    assert drawn(model, [0], num_inference_steps=2).shape == (1, 3, 16, 8)
+    with pytest.raises(ValueError, match="without classes"):
+        drawn(model, [0], labels="SMALL")
+
+
+def test_a_full_gpu_halves_the_batch(model, monkeypatch):
+    """The cards are the same after running out of memory twice."""
+    forward, sizes = type(model.unet).forward, []
+
+    def with_little_memory(self, sample, *args, **kwargs):
+        sizes.append(len(sample))
+        if len(sample) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, sample, *args, **kwargs)
+
+    expected = drawn(model, range(6), guidance_scale=1.0, batch_size=2)
+    monkeypatch.setattr(type(model.unet), "forward", with_little_memory)
+    found = drawn(model, range(6), guidance_scale=1.0, batch_size=16)
+    assert torch.equal(found, expected)
+    assert max(sizes) == 6
+
+
+def test_card_grid_shows_every_card(model):
+    pixels = torch.zeros(5, 4, 10, 8, dtype=torch.uint8)
+    pixels[4] = 255
+    grid = np.asarray(card_grid(pixels, columns=3, zoom=2))
+    assert grid.shape == ((2 * 12 + 2) * 2, (3 * 18 + 2) * 2, 3)
+    assert (grid == 255).all(axis=2).sum() == 10 * 16 * 4
+
+
+def test_revision_names_the_weights(model, run_copy):
+    assert load_model(run_copy).revision == model.revision
+    assert replace(model, revision="x").revision != model.revision
