@@ -1,4 +1,4 @@
-"""Pictures made by hand for tests of card folders."""
+"""Pictures and card folders made by hand, and what their check finds."""
 
 import io
 import json
@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from cardsynth.check import check_folder
+from cardsynth.faults import Problem
+from cardsynth.folder import CardWriter
 
 
 def speckled(seed: int, size: tuple[int, int] = (24, 16)) -> Image.Image:
@@ -56,3 +60,36 @@ def deep_png(value: int, size: tuple[int, int] = (24, 16)) -> bytes:
     pixels = np.full((*size, 3), value, ">u2")
     pixels[0, 0] = 0
     return raw_png(size[1], size[0], 16, 2, b"".join(b"\0" + row.tobytes() for row in pixels))
+
+
+def make_flat(folder: Path) -> Path:
+    """Three good pictures without labels or masks."""
+    for seed in range(3):
+        save(speckled(seed), folder / f"{seed}.png")
+    return folder
+
+
+def make_labelled(folder: Path) -> Path:
+    """Four good cards with masks, labels and metadata, as the package writes them."""
+    with CardWriter(folder) as writer:
+        for seed, label in enumerate(("SMALL", "LIGHT") * 2):
+            name = f"{label}/{seed:06d}.png"
+            row = {"file_name": name, "mask_file_name": f"masks/{name}", "label": label}
+            writer.add(row, png(speckled(seed)), png(spot()))
+    return folder
+
+
+def rows_of(folder: Path) -> list[str]:
+    return (folder / "metadata.jsonl").read_text().splitlines()
+
+
+def found(folder: Path, *known_labels: str) -> list[tuple[str, str]]:
+    """Level and file of each problem that the check reports."""
+    return [(problem.level, problem.file) for problem in check_folder(folder, known_labels).problems]
+
+
+def only(folder: Path, *known_labels: str) -> Problem:
+    """The problem of a folder that has one."""
+    problems = check_folder(folder, known_labels).problems
+    assert len(problems) == 1, problems
+    return problems[0]

@@ -32,7 +32,7 @@ def run_notebooks(
     for path, notebook in zip(paths, notebooks, strict=True):
         settings = "\n".join(f"{name} = {value!r}" for name, value in (parameters or {}).items())
         place = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ())) + 1
-        start = f"%reset -f\n%cd -q {path.parent}"
+        start = f"names = %who_ls\nfor name in [*names, 'names']:\n    globals().pop(name, None)\n%cd -q {path.parent}"
         whole.cells += [_code(start), *notebook.cells[:place], _code(settings), *notebook.cells[place:]]
     with _project_in_sight():
         NotebookClient(whole, timeout=timeout, kernel_name="python3", store_widget_state=False).execute()
@@ -44,7 +44,7 @@ def _code(source: str) -> nbformat.NotebookNode:
 
 
 def clean(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
-    """Drop what changes from run to run or tells of a machine: counts, times, widgets, paths of `folder` and of home."""
+    """Drop what changes from run to run or tells of a machine: counts, widgets, paths of `folder` and of home."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
@@ -64,6 +64,8 @@ def _clean_output(output: nbformat.NotebookNode, folder: Path) -> nbformat.Noteb
 
     if "execution_count" in output:
         output.execution_count = None
+    if {"image/png", "image/jpeg"} <= set(output.get("data", ())):
+        del output.data["image/png" if len(output.data["image/png"]) > len(output.data["image/jpeg"]) else "image/jpeg"]
     if "text" in output:
         output.text = without_paths(output.text)
     for kind, value in output.get("data", {}).items():

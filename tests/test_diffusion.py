@@ -9,6 +9,7 @@ from cardsynth.diffusion import (
     drop_labels,
     loss_weights,
     predict_clean_images,
+    spread_timesteps,
     training_target,
 )
 
@@ -102,3 +103,12 @@ def test_bad_samplers_and_steps_are_refused():
     for steps in (0, 101):
         with pytest.raises(ValueError, match="1 to 100"):
             build_sampler("ddim", scheduler, steps)
+
+
+def test_timesteps_are_spread_and_uniform():
+    generator = torch.Generator().manual_seed(0)
+    batches = torch.stack([spread_timesteps(8, 1000, generator) for _ in range(2000)])
+    assert (batches.sort(dim=1).values.diff(dim=1) - 125).abs().max() <= 1
+    counts = torch.bincount(batches[:, 3] // 100, minlength=10)
+    assert len(counts) == 10
+    assert (counts - 200).abs().max() < 60

@@ -79,7 +79,7 @@ def test_a_written_folder_says_how_to_make_each_card_again(model, tmp_path):
     )
     assert row["model"] == "smoke"
     assert row["revision"] == model.revision
-    again = write_cards(model, tmp_path / "again", [16], "FULL_CARD", guidance_scale=2.0, progress=False)
+    again = write_cards(model, tmp_path / "again", [16, 3], "FULL_CARD", guidance_scale=2.0, progress=False)
     for name in ("000016.png", "masks/000016.png"):
         assert (again / name).read_bytes() == (out / name).read_bytes()
     mask = np.asarray(Image.open(out / "masks/000016.png"))

@@ -44,6 +44,16 @@ def loss_weights(
     return clipped / divisor[noise_scheduler.config.prediction_type]
 
 
+def spread_timesteps(count: int, num_train_timesteps: int, generator: torch.Generator) -> torch.Tensor:
+    """Random timesteps (count,), each uniform, together spread evenly over the schedule (Kingma et al. 2021, app. I.1).
+
+    A batch then sees low and high noise alike, which makes its loss and gradient less random.
+    """
+    start = torch.rand(1, generator=generator, device=generator.device)
+    places = (start + torch.arange(count, device=generator.device) / count) % 1
+    return (places * num_train_timesteps).long().clamp(max=num_train_timesteps - 1)
+
+
 def drop_labels(
     labels: torch.Tensor, null_label: int, probability: float, generator: torch.Generator | None = None
 ) -> torch.Tensor:

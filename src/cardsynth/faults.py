@@ -98,8 +98,11 @@ def _oddities(path: Path) -> Iterator[tuple[str, str]]:
             yield "has a palette and is read as RGB", "save it as RGB from the scan, which has more colours"
         if "A" in image.getbands() or "transparency" in image.info:
             yield "has transparency and is laid on white", "save it without an alpha channel"
-        if getattr(image, "n_frames", 1) > 1:
-            yield f"holds {image.n_frames} pictures, of which the first is read", "save the one that is meant"
+        try:
+            if getattr(image, "n_frames", 1) > 1:
+                yield f"holds {image.n_frames} pictures, of which the first is read", "save the one that is meant"
+        except Exception:  # a decoder may raise anything on damaged bytes
+            yield "is damaged behind its first picture, which is read", "scan or copy it again"
 
 
 def found_error(error: CardError, path: Path, found: Found) -> None:

@@ -182,7 +182,7 @@ class CardWriter:
 
     def __exit__(self, *_: object) -> None:
         self._journal.close()
-        written = read_metadata(self.metadata)
+        written = [row for _, row in parse_metadata(self.metadata) if not isinstance(row, CardError)]
         rows = {row["file_name"]: row for row in written} | self.rows
         if not rows:
             self.metadata.unlink()
@@ -199,14 +199,16 @@ class CardWriter:
         there = [path for path in files if path.exists()]
         if there and not self.overwrite:
             raise CardError(f"{there[0]} exists already; choose another folder or seed, or overwrite")
+        written = []
         try:
             for path, content in files.items():
                 write_atomically(path, content)
+                written.append(path)
             self._journal.write(line)
             self._journal.flush()
         except BaseException:
-            for path in files.keys() - there:
-                path.unlink(missing_ok=True)
+            for path in set(written) - set(there):
+                path.unlink()
             raise
         self.rows[row["file_name"]] = json.loads(line)
 

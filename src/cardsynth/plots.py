@@ -103,7 +103,7 @@ def plot_log(rows: Sequence[dict[str, Any]]) -> Figure:
     steps, losses = _column(rows, "step"), _column(rows, "loss")
     figure, axes = _axes(6.5, 3)
     axes.plot(steps, losses, color=LIGHT, linewidth=0.8, label="each step")
-    span = max(1, len(losses) // 40)
+    span = max(4, len(losses) // 40)
     axes.plot(steps, _running_mean(losses, span), color=DARK, linewidth=1.8, label=f"running mean ({span} steps)")
     if losses.min() > 0 and losses.max() > 5 * losses.min():
         axes.set_yscale("log")
@@ -232,10 +232,14 @@ def _draw_grid(
     height, width = next(tile for row in rows for tile in row if tile is not None).shape[:2]
     ratio = height / width
     lefts = [column * (1 + GAP) + (0.4 if split and column >= split else 0) for column in range(columns)]
-    heads = [0.2 if titles and titles[index] else 0.0 for index in range(len(rows))]
+    titles = titles or [()] * len(rows)
+    lines = [[title.split("\n") for title in row] for row in titles]
+    heads = [0.06 + 0.14 * max(map(len, row)) if row else 0.0 for row in lines]
+    longest = max([1, *(len(line) for row in lines for title in row for line in title)])
     tops = [sum(heads[: index + 1]) + index * (ratio + GAP) for index in range(len(rows))]
     right, bottom = lefts[-1] + 1, tops[-1] + ratio
     inches = min(1.1, 9.5 / right)
+    title_size = min(8, 120 * inches / longest)
     figure = NotebookFigure(figsize=(right * inches, bottom * inches), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
@@ -243,8 +247,8 @@ def _draw_grid(
         for left, tile in zip(lefts, row, strict=False):
             if tile is not None:
                 axes.imshow(tile, extent=(left, left + 1, top + ratio, top), aspect="auto")
-        for left, title in zip(lefts, titles[index] if titles else (), strict=False):
-            axes.text(left + 0.5, top - 0.04, title, ha="center", va="bottom", fontsize=8)
+        for left, title in zip(lefts, titles[index], strict=False):
+            axes.text(left + 0.5, top - 0.04, title, ha="center", va="bottom", fontsize=title_size)
         if row_names:
             axes.text(-0.12, top + ratio / 2, row_names[index], ha="right", va="center", fontsize=9)
     for first, last, name in zip((0, split), (split - 1, -1), halves or (), strict=False):

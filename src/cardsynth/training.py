@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from cardsynth.cards import Cards, normalize
 from cardsynth.config import TrainingConfig, save_config
 from cardsynth.device import build_accelerator, is_out_of_memory, largest_fitting, used_memory_mb
-from cardsynth.diffusion import build_noise_scheduler, drop_labels, loss_weights, training_target
+from cardsynth.diffusion import build_noise_scheduler, drop_labels, loss_weights, spread_timesteps, training_target
 from cardsynth.model import build_unet
 from cardsynth.order import batch_indices, steps_per_epoch, total_train_steps
 from cardsynth.runs import (
@@ -219,7 +219,7 @@ class _Trainer:
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
         clean_images = normalize(pixels, config.patch_size)
         noise = torch.randn(clean_images.shape, generator=generator, device=device)
-        timesteps = torch.randint(config.num_train_timesteps, (len(pixels),), generator=generator, device=device)
+        timesteps = spread_timesteps(len(pixels), config.num_train_timesteps, generator)
         noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)
         labels = None
         if self.cards.label_names:

@@ -106,6 +106,9 @@ class GeneratorPanel(widgets.VBox):
 
     def generate(self) -> None:
         """Write the cards that are asked for as a card folder, and show the first of them."""
+        if self.trained is None:
+            self.choose_model()
+            return
         self.button.disabled = True
         self.picture.layout.display = "none"
         try:
@@ -128,7 +131,7 @@ class GeneratorPanel(widgets.VBox):
         )
         shown = seeds[:MOST_SHOWN]
         labels = choose_labels(self.trained, shown, self.label.value)
-        titles = [f"{seed} {label or ''}" for seed, label in zip(shown, labels, strict=True)]
+        titles = [f"{seed}\n{label}" if label else f"{seed}" for seed, label in zip(shown, labels, strict=True)]
         self.picture.value = figure_png(show_images(read_generated(folder, shown), titles))
         self.picture.layout.display = ""
         more = f"; the first {len(shown)} are shown" if len(shown) < len(seeds) else ""

@@ -1,0 +1,95 @@
+import json
+import sys
+
+import pytest
+
+from cardsynth.__main__ import main, parse_seeds, parse_size
+from cardsynth.config import load_config
+from cardsynth.folder import read_metadata
+
+
+@pytest.fixture
+def cardsynth(monkeypatch, capsys):
+    """Run the command in this process; returns exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cardsynth", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr()
+        message = code if isinstance(code, str) else ""
+        return (1 if message else code or 0), said.out + said.err + message
+
+    return run
+
+
+def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
+    drawn, run, made = tmp_path / "drawn", tmp_path / "run", tmp_path / "made"
+    assert cardsynth("render", "--out", drawn, "--count", 20, "--size", "40x32", "--workers", 1)[0] == 0
+    code, said = cardsynth("check", drawn)
+    assert code == 0, said
+    code, said = cardsynth("train", "--preset", "smoke", "--data", drawn, "--out", run, "--max-train-steps", "3")
+    assert code == 0, said
+    assert load_config(run / "settings.json").max_train_steps == 3
+    code, said = cardsynth("generate", "--model", run, "--seeds", "0-6,16", "--label", "SMALL", "--out", made)
+    assert code == 0, said
+    assert [row["seed"] for row in read_metadata(made / "metadata.jsonl")] == [0, 1, 2, 3, 4, 5, 6, 16]
+    code, said = cardsynth("evaluate", "--real", drawn, "--generated", made, "--size", "40x32")
+    assert code == 0, said
+    assert json.loads((made / "evaluation/evaluation.json").read_text())["generated"]["count"] == 8
+    code, said = cardsynth("check", made)
+    assert "error" not in said.lower().replace("no errors", "").replace("0 errors", ""), said
+
+
+def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder, tmp_path):
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"max_train_steps": 1, "learning_rate": 0.5, "seed": 3}')
+    arguments = ("--preset", "smoke", "--config", mine, "--data", card_folder, "--out", tmp_path / "run")
+    code, said = cardsynth("train", *arguments, "--seed", "7")
+    assert code == 0, said
+    config = load_config(tmp_path / "run/settings.json")
+    assert (config.preset, config.max_train_steps, config.learning_rate, config.seed) == ("smoke", 1, 0.5, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("render", "--out", "x", "--size", "160"), "write height x width, like 160x128"),
+        (("render", "--out", "x", "--classes", "GUM"), "FULL_CARD"),
+        (("train", "--data", "nowhere"), "nowhere is no folder of cards"),
+        (("train", "--data", "nowhere", "--preset", "best"), "there is no preset 'best'"),
+        (("train", "--data", "nowhere", "--height", "81"), "take height 80 or 96"),
+        (("train", "--data", "nowhere", "--config", "missing.json"), "missing.json"),
+        (("generate", "--model", "nowhere"), "nowhere"),
+        (("push", "--repo-id", "me/it"), "--run RUN or --cards FOLDER"),
+        (("check", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_input_ends_with_a_message(cardsynth, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = cardsynth(*arguments)
+    assert code == 1
+    assert message in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_seed_range_is_refused(cardsynth, trained_run, tmp_path):
+    code, said = cardsynth("generate", "--model", trained_run, "--seeds", "1..3", "--out", tmp_path / "made")
+    assert code == 1
+    assert "write seeds like 0-63" in said
+
+
+def test_parsing():
+    assert parse_size("160x128") == (160, 128)
+    assert parse_seeds("3,16,20-22") == [3, 16, 20, 21, 22]
+
+
+@pytest.mark.parametrize("command", ["render", "check", "train", "generate", "evaluate", "push", "pull", "demo"])
+def test_every_command_has_help(cardsynth, command):
+    code, said = cardsynth(command, "--help")
+    assert code == 0
+    assert "usage: cardsynth" in said

@@ -1,0 +1,135 @@
+import ast
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from run_notebooks import ROOT, clean, run_notebooks
+
+from cardsynth.folder import read_metadata
+from cardsynth.runs import read_manifest
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SMALL = {
+    "preset": "smoke",
+    "cards_to_draw": 30,
+    "cards_to_generate": 10,
+    "fresh_cards": 40,
+    "sampler_steps": {"dpmsolver++": 2, "unipc": 2, "ddim": 2, "ddpm": 2},
+    "guidance_scales": (1.0, 2.0),
+}
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A repository in which a small run of all notebooks took place, every cell run twice; and the notebooks."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / "notebooks").mkdir()
+    copies = [folder / "notebooks" / path.name for path in NOTEBOOKS]
+    for path, copy in zip(NOTEBOOKS, copies, strict=True):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells = [cell for original in notebook.cells for cell in twice(original)]
+        nbformat.write(notebook, copy)
+    return folder, run_notebooks(copies, SMALL, timeout=120)
+
+
+def twice(cell):
+    """The cell and, but for text and settings, the cell once more."""
+    again = [] if cell.cell_type != "code" or cell.metadata.get("tags") else [nbformat.v4.new_code_cell(cell.source)]
+    return [cell, *again]
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def parsed(cell):
+    return ast.parse("\n".join(line for line in cell.source.splitlines() if not line.startswith("%")))
+
+
+def test_notebooks_leave_the_folders_that_the_next_ones_take(executed):
+    folder, _ = executed
+    drawn = read_metadata(folder / "runs/demo_cards/metadata.jsonl")
+    assert len(drawn) == 30
+    assert all((folder / "runs/demo_cards" / row["mask_file_name"]).is_file() for row in drawn)
+    run = folder / "runs/demo"
+    assert read_manifest(run)["steps"] == 8
+    assert (run / "unet/diffusion_pytorch_model.safetensors").is_file()
+    assert len(list((run / "samples").glob("*.png"))) >= 1
+    made = read_metadata(folder / "generated_cards/demo/metadata.jsonl")
+    assert [row["seed"] for row in made] == list(range(10))
+    assert {row["label"] for row in made} == {row["label"] for row in drawn}
+    assert all((folder / "generated_cards/demo" / row["mask_file_name"]).is_file() for row in made)
+    figures = json.loads((folder / "generated_cards/demo/evaluation/evaluation.json").read_text())
+    assert figures["generated"]["count"] == 10
+    assert len(figures["nearest"]) == 10
+    assert (folder / "generated_cards/demo/evaluation/evaluation.html").stat().st_size > 10_000
+
+
+def test_notebooks_write_nothing_else(executed):
+    folder, _ = executed
+    assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
+    assert {path.name for path in (folder / "runs").iterdir()} == {"demo_cards", "demo"}
+    assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
+
+
+def test_notebooks_show_what_they_make(executed):
+    _, notebooks = executed
+    pictures = [
+        sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))
+        for notebook in notebooks
+    ]
+    assert all(count >= 3 for count in pictures), pictures
+
+
+def test_a_cleaned_notebook_is_fit_to_be_committed(executed):
+    folder, notebooks = executed
+    for notebook in notebooks:
+        text = nbformat.writes(clean(notebook, folder))
+        assert str(folder) not in text
+        assert str(Path.home()) not in text
+        assert '"execution_count": null' in text
+        assert not re.search(r'"execution_count": \d', text)
+        assert "widget-view" not in text
+    assert [cell.source for cell in notebooks[0].cells if cell.metadata.get("tags")] == [
+        code_cells(NOTEBOOKS[0])[1].source
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestRules:
+    def test_cells_are_short_and_define_nothing(self, path):
+        for cell in code_cells(path):
+            assert len(cell.source.splitlines()) <= 12, cell.source
+            kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+            assert not any(isinstance(node, kinds) for node in ast.walk(parsed(cell))), cell.source
+
+    def test_imports_come_first_and_then_the_settings(self, path):
+        first, second, *others = code_cells(path)
+        assert {type(node) for node in parsed(first).body} <= {ast.Import, ast.ImportFrom}
+        assert second.metadata.tags == ["parameters"]
+        assert all(isinstance(node, ast.Assign) for node in parsed(second).body)
+        for cell in others:
+            assert "parameters" not in cell.metadata.get("tags", ())
+            assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(parsed(cell)))
+            assert "smoke" not in cell.source
+
+    def test_every_step_is_introduced_in_words(self, path):
+        cells = nbformat.read(path, as_version=4).cells
+        assert cells[0].cell_type == "markdown"
+        questions = [cell for cell in cells if cell.cell_type == "markdown" and "?" in cell.source]
+        assert len(questions) >= 5
+        assert all(len(cell.source) < 1200 for cell in cells if cell.cell_type == "markdown")
+
+    def test_outputs_tell_nothing_of_a_machine(self, path):
+        for cell in code_cells(path):
+            assert cell.execution_count is None
+            for output in cell.outputs:
+                assert output.output_type != "error"
+                shown = json.dumps({kind: text for kind, text in output.get("data", {}).items() if "image" not in kind})
+                shown += output.get("text", "")
+                assert not re.search(r"hf_\w{8}|(?<![\w.])/(home|root|work|tmp|Users|mnt|usr)/|[A-Z]:\\\\", shown), (
+                    shown
+                )
+        assert path.stat().st_size < 3_000_000

@@ -1,0 +1,68 @@
+"""run.py, and that requirements.txt names what is imported and nothing else."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE_OF = {"PIL": "pillow"}
+
+
+def imports_of(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+            if (node.module or "").startswith("torch.utils.tensorboard"):
+                found.add("tensorboard")
+    return found
+
+
+def test_requirements_are_what_is_imported():
+    sources = [path.read_text() for path in (ROOT / "src").rglob("*.py")]
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(notebook.read_text())["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        sources += [re.sub(r"^[%!].*$", "", text, flags=re.MULTILINE) for text in code]
+    imported = set().union(*map(imports_of, sources)) - set(sys.stdlib_module_names) - {"cardsynth", "__future__"}
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in lines)
+    assert {PACKAGE_OF.get(name, name) for name in imported} == {line.split("==")[0] for line in lines}
+
+
+def test_run_needs_only_the_standard_library():
+    assert imports_of((ROOT / "run.py").read_text()) <= set(sys.stdlib_module_names)
+
+
+def test_run_explains_itself():
+    said = subprocess.run([sys.executable, "-S", "-I", str(ROOT / "run.py"), "--help"], capture_output=True, text=True)
+    assert said.returncode == 0
+    assert "demo" in said.stdout
+
+
+def test_imports_go_only_downward():
+    floors = [
+        {"config", "folder", "diffusion"},
+        {"cards", "device", "model", "order", "press", "stains"},
+        {"layouts", "faults", "runs", "readme"},
+        {"render", "sampling", "hub", "check"},
+        {"training", "judge"},
+        {"drive", "evaluation"},
+        {"plots"},
+        {"widgets", "report"},
+        {"demo"},
+        {"__main__"},
+    ]
+    floor_of = {name: number for number, names in enumerate(floors) for name in names}
+    files = {path.stem: path for path in (ROOT / "src/cardsynth").glob("*.py") if path.stem != "__init__"}
+    assert set(files) == set(floor_of)
+    for name, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cardsynth."):
+                other = node.module.split(".")[1]
+                assert floor_of[other] < floor_of[name], f"{name} imports {other}"
