@@ -89,9 +89,11 @@ def main() -> None:
     """Run the notebooks that are named, or all of them in order, and write their outputs into them."""
     for path in [Path(name) for name in sys.argv[1:]] or sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         print(f"Running {path.name} ...", flush=True)
-        notebook = clean(run_notebooks([path.resolve()], timeout=3600)[0], ROOT)
+        notebook = run_notebooks([path.resolve()], timeout=3600)[0]
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+        print(*(output.text for output in outputs if output.get("name") == "stderr"), flush=True)
         temporary = path.with_name(f".{path.name}.tmp")
-        nbformat.write(notebook, temporary)
+        nbformat.write(clean(notebook, ROOT), temporary)
         temporary.replace(path)
 
 

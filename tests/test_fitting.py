@@ -8,7 +8,8 @@ import pytest
 from pictures import deep_png, png, save, speckled
 from PIL import Image, ImageDraw
 
-from cardsynth.cards import fit_image, read_cards, read_image
+from cardsynth.cards import read_cards
+from cardsynth.fitting import fit_image, read_image
 from cardsynth.folder import CardError
 
 SIZE = (24, 16)

@@ -27,7 +27,8 @@ from cardsynth.plots import (
     show_side_by_side,
 )
 from cardsynth.runs import read_log
-from cardsynth.widgets import GeneratorPanel, find_runs, open_model, read_generated
+from cardsynth.sampling import open_model
+from cardsynth.widgets import GeneratorPanel, find_runs, read_generated
 
 
 def texts(figure):

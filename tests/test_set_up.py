@@ -48,12 +48,12 @@ def test_run_explains_itself():
 def test_imports_go_only_downward():
     floors = [
         {"config", "folder", "diffusion"},
-        {"cards", "device", "model", "order", "press", "stains"},
-        {"layouts", "faults", "runs", "readme"},
-        {"render", "sampling", "hub", "check"},
-        {"training", "judge"},
-        {"drive", "evaluation"},
-        {"plots"},
+        {"fitting", "model", "order", "device", "press", "stains", "readme"},
+        {"cards", "faults", "layouts", "runs", "hub"},
+        {"render", "sampling", "recorder", "check", "judge"},
+        {"trainer", "evaluation"},
+        {"training"},
+        {"drive", "plots"},
         {"widgets", "report"},
         {"demo"},
         {"__main__"},

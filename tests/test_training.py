@@ -16,7 +16,8 @@ from cardsynth.config import get_preset
 from cardsynth.model import build_unet
 from cardsynth.order import batch_indices, steps_per_epoch, total_train_steps
 from cardsynth.runs import RunError, checkpoints, read_log, read_manifest
-from cardsynth.training import TrainingError, train
+from cardsynth.trainer import TrainingError
+from cardsynth.training import train
 
 SMOKE = get_preset("smoke")
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"

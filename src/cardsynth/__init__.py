@@ -2,6 +2,6 @@
 
 import os
 
-# How long an idle OpenMP thread of PyTorch spins before it sleeps (libgomp, so Linux; read when torch is imported).
-# Unset, training is up to fifteen times slower while something else runs on the machine; no spinning costs 1.7 times.
-os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+# Idle OpenMP threads of PyTorch that sleep instead of spinning (read when torch is first imported): while other work
+# runs on the machine, spinning made training up to thirty times slower. Heavy loops bring their own threads: device.py.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

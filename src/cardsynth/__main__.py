@@ -107,13 +107,10 @@ def generate(
     import torch
     from accelerate import PartialState
 
-    from cardsynth.hub import pull_run
-    from cardsynth.runs import load_model
-    from cardsynth.sampling import write_cards
+    from cardsynth.sampling import open_model, write_cards
 
     state = PartialState(cpu=not torch.cuda.is_available())
-    loaded = load_model(pull_run(model, revision=revision), name="" if Path(model).is_dir() else model)
-    loaded.unet.to(state.device)
+    loaded = open_model(model, revision, state.device)
     out = out or Path("generated_cards") / loaded.name.replace("/", "--")
     with state.split_between_processes(parse_seeds(seeds)) as share:
         write_cards(

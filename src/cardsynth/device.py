@@ -1,6 +1,8 @@
 """Device, precision and memory: what the hardware can do, and what fits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import psutil
 import torch
@@ -8,6 +10,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from cardsynth.config import TrainingConfig
+
+Result = TypeVar("Result")
 
 
 def resolve_precision(mixed_precision: str, device: torch.device) -> str:
@@ -29,6 +33,45 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
     precision = resolve_precision(config.mixed_precision, probe.device)
     AcceleratorState._reset_state(reset_partial_state=False)
     return Accelerator(cpu=config.cpu, mixed_precision=precision)
+
+
+def in_threads(function: Callable[[slice], Result], count: int, device: torch.device) -> list[Result]:
+    """Results of `function` for parts of `count` items, in order: on a CPU a few parts, each in a thread of its own.
+
+    Threads that share the items need not wait for each other at every operation, as PyTorch's own threads do: on two
+    idle cores a training step takes 0.8 of the time, on busy ones far less. A part has four items or more.
+    """
+    threads = torch.get_num_threads()
+    parts = max(1, min(threads, count // 4)) if device.type == "cpu" else 1
+    slices = [slice(index * count // parts, (index + 1) * count // parts) for index in range(parts)]
+    if parts == 1:
+        return [function(slices[0])]
+    torch.set_num_threads(max(1, threads // parts))
+    try:
+        with ThreadPoolExecutor(parts) as pool:
+            return list(pool.map(function, slices))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def backward_in_threads(
+    loss_of: Callable[[slice], torch.Tensor], count: int, parameters: Sequence[torch.nn.Parameter]
+) -> float:
+    """Add to the parameters' gradients that of a loss which is the sum of `loss_of` over parts of `count` items.
+
+    Returns the loss. Parts are added up in order, so that the same call gives the same bits.
+    """
+
+    def gradients(part: slice) -> tuple[float, tuple[torch.Tensor, ...]]:
+        loss = loss_of(part)
+        return loss.item(), torch.autograd.grad(loss, parameters, materialize_grads=True)
+
+    total = 0.0
+    for loss, parts in in_threads(gradients, count, parameters[0].device):
+        total += loss
+        for parameter, gradient in zip(parameters, parts, strict=True):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    return total
 
 
 def used_memory_mb(device: torch.device) -> float:

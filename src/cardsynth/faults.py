@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from cardsynth.cards import read_image
+from cardsynth.fitting import read_image
 from cardsynth.folder import CardError, CardFile
 
 Level = Literal["error", "warning"]

@@ -1,7 +1,7 @@
 """The judge: a small net, trained on cards that are known to be right, that tells a card's class and its damage."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from cardsynth.cards import Cards, normalize
+from cardsynth.device import backward_in_threads, in_threads
 
 CHANNELS = (24, 48, 64)
 
@@ -18,7 +19,7 @@ CHANNELS = (24, 48, 64)
 def _block(inside: int, outside: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (inside, outside):
-        layers += [nn.Conv2d(channels, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(True)]
+        layers += [nn.Conv2d(channels, outside, 3, padding=1, bias=False), nn.GroupNorm(8, outside), nn.ReLU(True)]
     return nn.Sequential(*layers)
 
 
@@ -56,11 +57,17 @@ class Verdict:
 
 
 def train_judge(cards: Cards, epochs: int = 5, batch_size: int = 32, seed: int = 0) -> JudgeNet:
-    """Train a judge on cards with labels, masks or both (AdamW, one cycle); it sees each card shifted and relit."""
+    """Train a judge on cards with labels, masks or both (AdamW, one cycle); it sees each card shifted and relit.
+
+    Cards without either teach nothing: the judge of them is untrained, and no one asks it.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = JudgeNet(len(cards.label_names))
-    optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-2)
+    if not (cards.label_names or cards.has_mask):
+        return net.eval()
+    parameters = list(net.parameters())
+    optimizer = torch.optim.AdamW(parameters, 3e-3, weight_decay=1e-2)
     steps = epochs * max(1, len(cards) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     random = np.random.default_rng(seed)
@@ -69,25 +76,30 @@ def train_judge(cards: Cards, epochs: int = 5, batch_size: int = 32, seed: int =
         chosen = torch.from_numpy(random.choice(len(cards), min(batch_size, len(cards)), replace=False))
         pixels = _shifted(cards.pixels[chosen], random)
         light = torch.from_numpy(random.uniform(0.9, 1.1, (len(chosen), 1, 1, 1)).astype(np.float32))
-        class_logits, mask_logits = net(normalize(pixels[:, :3]) * light)
-        loss = mask_logits.new_zeros(())
-        if cards.label_names:
-            loss = loss + F.cross_entropy(class_logits, cards.labels[chosen])
-        if cards.has_mask:
-            loss = loss + _mask_loss(mask_logits, (pixels[:, 3] >= 128).float())
-        loss.backward()
+        shown = replace(cards, pixels=pixels, labels=cards.labels[chosen])
+        backward_in_threads(partial(_part_of_loss, net, shown, light), len(shown), parameters)
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
     return net.eval()
 
 
-def _mask_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy and soft Dice (Milletari et al. 2016) together: sure pixels, and small damage not drowned."""
+def _part_of_loss(net: JudgeNet, cards: Cards, light: torch.Tensor, part: slice) -> torch.Tensor:
+    """Class and mask losses of a part of a batch, as a share of the batch's mean."""
+    pixels, labels = cards.pixels[part], cards.labels[part]
+    class_logits, mask_logits = net(normalize(pixels[:, :3]) * light[part])
+    loss = F.cross_entropy(class_logits, labels, reduction="sum")
+    if cards.has_mask:
+        loss = loss + _mask_losses(mask_logits, (pixels[:, 3] >= 128).float()).sum()
+    return loss / len(cards)
+
+
+def _mask_losses(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy and soft Dice (Milletari et al. 2016), (B,): sure pixels, and small damage not drowned."""
     probability = logits.sigmoid()
     overlap = (probability * masks).sum(dim=(1, 2))
     dice = 1 - (2 * overlap + 1) / (probability.sum(dim=(1, 2)) + masks.sum(dim=(1, 2)) + 1)
-    return F.binary_cross_entropy_with_logits(logits, masks) + dice.mean()
+    return F.binary_cross_entropy_with_logits(logits, masks, reduction="none").mean(dim=(1, 2)) + dice
 
 
 def _shifted(pixels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
@@ -98,14 +110,16 @@ def _shifted(pixels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
     return padded[:, :, top : top + height, left : left + width]
 
 
-@torch.inference_mode()
 def ask(net: JudgeNet, cards: Cards, batch_size: int = 64) -> Verdict:
     """The judge's class and damage of each card."""
 
-    def verdicts() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for pixels in cards.pixels[:, :3].split(batch_size):
-            class_logits, mask_logits = net(normalize(pixels))
-            yield class_logits.argmax(dim=1), mask_logits > 0
+    def verdict(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.inference_mode():
+            class_logits, mask_logits = net(normalize(pixels[part]))
+        return class_logits.argmax(dim=1), mask_logits > 0
 
-    labels, masks = zip(*verdicts(), strict=True)
+    found = []
+    for pixels in cards.pixels[:, :3].split(batch_size):
+        found += in_threads(verdict, len(pixels), pixels.device)
+    labels, masks = zip(*found, strict=True)
     return Verdict(torch.cat(labels), torch.cat(masks))

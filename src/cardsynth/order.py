@@ -1,9 +1,11 @@
-"""How many steps a run has, and which cards each of them sees."""
+"""How many steps a run has, which cards each of them sees, and how far each goes."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
+from diffusers.optimization import get_scheduler
 
 from cardsynth.config import TrainingConfig
 
@@ -27,3 +29,24 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> torch.Te
     epochs = positions // count
     order = {epoch: np.random.default_rng([seed, 0, epoch]).permutation(count) for epoch in np.unique(epochs)}
     return torch.tensor([order[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)])
+
+
+def build_optimizer(
+    config: TrainingConfig, parameters: Iterable[torch.nn.Parameter], total_steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW, and its learning rate: warm-up from 0, then the settings' decay over `total_steps`."""
+    parameters = list(parameters)
+    optimizer = torch.optim.AdamW(
+        parameters,
+        config.learning_rate,
+        betas=(0.9, config.adam_beta2),
+        weight_decay=config.weight_decay,
+        fused=parameters[0].device.type in ("cpu", "cuda"),
+    )
+    lr_scheduler = get_scheduler(
+        config.lr_scheduler,
+        optimizer,
+        num_warmup_steps=config.lr_warmup_steps,
+        num_training_steps=total_steps,
+    )
+    return optimizer, lr_scheduler

@@ -238,8 +238,8 @@ def _draw_grid(
     longest = max([1, *(len(line) for row in lines for title in row for line in title)])
     tops = [sum(heads[: index + 1]) + index * (ratio + GAP) for index in range(len(rows))]
     right, bottom = lefts[-1] + 1, tops[-1] + ratio
-    inches = min(1.1, 9.5 / right)
-    title_size = min(8, 120 * inches / longest)
+    inches = min(1.5, 9.5 / right)
+    title_size = inches * min(7.3, 120 / longest)
     figure = NotebookFigure(figsize=(right * inches, bottom * inches), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")

@@ -3,18 +3,22 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import UNet2DModel
 from PIL import Image
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
 from cardsynth.cards import denormalize, encode_png
+from cardsynth.device import in_threads
 from cardsynth.diffusion import build_sampler, predict_clean_images
 from cardsynth.folder import CardError, CardWriter
-from cardsynth.runs import TrainedModel
+from cardsynth.hub import pull_run
+from cardsynth.runs import TrainedModel, load_model
 from cardsynth.stains import mask_boxes
 
 # Cards of one batch together have at most so many pixels: about 1 GB of activations at float32.
@@ -28,6 +32,18 @@ class GeneratedBatch:
     pixels: torch.Tensor
     seeds: list[int]
     labels: list[str | None]
+
+
+def open_model(
+    model: str | Path, revision: str | None = None, device: str | torch.device | None = None
+) -> TrainedModel:
+    """The model of a run folder or of a Hub id like name/model, on `device`, or else on the GPU where there is one.
+
+    Raises HubError or RunError where there is no such model.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    run = pull_run(model, revision=revision)
+    return load_model(run, name="" if Path(model).is_dir() else str(model), device=device)
 
 
 def choose_labels(model: TrainedModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
@@ -132,8 +148,9 @@ def _generate_batch(
     stochastic = {"generator": generators} if sampler in ("ddpm", "ddim") else {}
     for timestep in scheduler.timesteps:
         inputs = torch.cat([images, images]) if guided else images
-        with torch.autocast(device.type, dtype) if dtype else nullcontext():
-            model_output = unet(inputs, timestep, class_labels=class_labels).sample.float()
+        model_output = torch.cat(
+            in_threads(partial(_predict, unet, inputs, timestep, class_labels, dtype), len(inputs), device)
+        )
         if guided:
             with_label, without_label = model_output.chunk(2)
             model_output = without_label + guidance_scale * (with_label - without_label)
@@ -143,6 +160,21 @@ def _generate_batch(
     if model.has_mask:
         pixels[:, 3] = torch.where(pixels[:, 3] >= 128, 255, 0)
     return pixels
+
+
+@torch.inference_mode()
+def _predict(
+    unet: UNet2DModel,
+    inputs: torch.Tensor,
+    timestep: torch.Tensor,
+    class_labels: torch.Tensor | None,
+    dtype: torch.dtype | None,
+    part: slice,
+) -> torch.Tensor:
+    """What the net says of a part of a batch, float32."""
+    labels = None if class_labels is None else class_labels[part]
+    with torch.autocast(inputs.device.type, dtype) if dtype else nullcontext():
+        return unet(inputs[part], timestep, class_labels=labels).sample.float()
 
 
 def write_cards(

@@ -11,12 +11,11 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from cardsynth.cards import read_image
 from cardsynth.diffusion import SAMPLERS
-from cardsynth.hub import pull_run
+from cardsynth.fitting import read_image
 from cardsynth.plots import figure_png, show_images
-from cardsynth.runs import TrainedModel, load_model
-from cardsynth.sampling import choose_labels, write_cards
+from cardsynth.runs import TrainedModel
+from cardsynth.sampling import choose_labels, open_model, write_cards
 
 MOST_SHOWN = 40
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -25,15 +24,6 @@ WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 def find_runs(folder: str | Path = "runs") -> list[Path]:
     """Run folders in a folder that have a saved model to generate from, sorted by name."""
     return sorted(path for path in Path(folder).glob("*") if (path / WEIGHTS).is_file())
-
-
-def open_model(model: str | Path) -> TrainedModel:
-    """The model of a run folder or of a Hub id like name/model, on the GPU where there is one.
-
-    Raises HubError or RunError where there is no such model.
-    """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_model(pull_run(model), name="" if Path(model).is_dir() else str(model), device=device)
 
 
 def read_generated(folder: str | Path, seeds: Sequence[int]) -> torch.Tensor:

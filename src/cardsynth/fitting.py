@@ -1,0 +1,70 @@
+"""Pictures of any kind brought to upright RGB, and to one size without distortion."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cardsynth.config import Fit
+from cardsynth.folder import CardError
+
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # what Pillow warns of as a decompression bomb
+
+
+def read_image(file: str | Path | io.BytesIO, name: str = "") -> Image.Image:
+    """A picture as upright RGB, whatever its mode: EXIF turned, alpha laid on white, 16 bits brought to 8, first frame.
+
+    Raises CardError, naming the file, when it cannot be decoded whole or is too large to be a scan.
+    """
+    name = name or str(file)
+    try:
+        with Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise CardError(f"{name} is gigantic ({image.height}x{image.width} pixels); scale it down")
+            image.load()
+            return _upright_rgb(image)
+    except CardError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise CardError(f"{name} is gigantic; scale it down") from error
+    except FileNotFoundError as error:
+        raise CardError(f"{name} does not exist; restore it or remove its metadata row") from error
+    except UnidentifiedImageError as error:
+        raise CardError(f"{name} is empty, damaged or no picture; scan or copy it again, or remove it") from error
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        raise CardError(f"{name} cannot be read ({error}); scan or copy it again, or remove it") from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.float32)
+        image = Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def fit_image(
+    image: Image.Image, size: tuple[int, int], fit: Fit = "crop", portrait: bool = True, is_mask: bool = False
+) -> np.ndarray:
+    """A picture brought to (height, width): covered and cropped about its centre, padded with white, or stretched.
+
+    With `portrait`, a landscape picture meant for a portrait size takes a quarter turn first. Returns uint8 (H, W, 3),
+    or for a mask, which is padded with 0, (H, W) of 0 and 255.
+    """
+    height, width = size
+    if portrait and height >= width and image.width > image.height:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    method = Image.Resampling.BOX if is_mask else Image.Resampling.LANCZOS
+    if image.size != (width, height):
+        if fit == "crop":
+            image = ImageOps.fit(image, (width, height), method)
+        elif fit == "pad":
+            image = ImageOps.pad(image, (width, height), method, color=0 if is_mask else (255, 255, 255))
+        else:
+            image = image.resize((width, height), method)
+    values = np.asarray(image)
+    return np.where(values >= 128, 255, 0).astype(np.uint8) if is_mask else values

@@ -1,0 +1,71 @@
+"""Writes what a run says of itself while it trains: log, TensorBoard, manifest and wall time."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from cardsynth.runs import truncate_log, write_manifest
+
+SCALARS = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory_mb")
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One optimiser step: its number from 1, loss, learning rate, gradient norm, speed, memory, and what it saved."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    images_per_second: float
+    memory_mb: float
+    seconds_left: float
+    grid: Path | None = None
+    checkpoint: Path | None = None
+
+
+class Recorder:
+    """Records a run from `step` on; `wall_time_s` seconds were spent before."""
+
+    def __init__(self, run: Path, manifest: dict[str, Any], step: int, wall_time_s: float) -> None:
+        self.run, self.manifest = run, manifest
+        self._before, self._started = wall_time_s, time.perf_counter()
+        truncate_log(run, step)
+        self._log = (run / "log.jsonl").open("a")
+        self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+    @property
+    def wall_time_s(self) -> float:
+        """Seconds spent on the run so far, in all its sessions."""
+        return round(self._before + time.perf_counter() - self._started, 1)
+
+    def log(self, step: TrainingStep) -> None:
+        """Add an optimiser step to `log.jsonl` and TensorBoard."""
+        row = {name: value for name, value in asdict(step).items() if name not in ("grid", "checkpoint")}
+        self._log.write(json.dumps(row) + "\n")
+        self._log.flush()
+        for name in SCALARS:
+            self._tensorboard.add_scalar(name, row[name], row["step"])
+
+    def save_grid(self, grid: Image.Image, path: Path, step: int) -> None:
+        """Save a sample grid, and show it in TensorBoard."""
+        path.parent.mkdir(exist_ok=True)
+        grid.save(path)
+        self._tensorboard.add_image("samples", np.asarray(grid), step, dataformats="HWC")
+
+    def write_manifest(self, step: int) -> None:
+        """Write the manifest as of a step."""
+        write_manifest(self.run, self.manifest | {"steps": step, "wall_time_s": self.wall_time_s})
+
+    def close(self) -> None:
+        """Close the log files."""
+        self._tensorboard.close()
+        self._log.close()
