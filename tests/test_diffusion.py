@@ -50,7 +50,8 @@ def test_clean_images_are_those_of_diffusers(target, batch):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_weighted_errors_of_all_targets_are_one(schedule, batch):
+@pytest.mark.parametrize(("weighting", "added"), [("min_snr", 0), ("min_snr_plus_one", 1)])
+def test_weighted_errors_of_all_targets_are_one(schedule, weighting, added, batch):
     """min-SNR weighs the error of the image alike, whatever the net predicts (Hang et al. 2023, section 3.4)."""
     clean_images, noise, timesteps = batch
     timesteps = timesteps[:4]
@@ -63,11 +64,11 @@ def test_weighted_errors_of_all_targets_are_one(schedule, batch):
         wrong_noise = (noisy_images - alpha_prod**0.5 * wrong_images[:4]) / (1 - alpha_prod) ** 0.5
         right = training_target(scheduler, clean_images[:4], noise[:4], timesteps)
         wrong = training_target(scheduler, wrong_images[:4], wrong_noise, timesteps)
-        weights = loss_weights(scheduler, timesteps, "min_snr", 5.0)
+        weights = loss_weights(scheduler, timesteps, weighting, 5.0)
         losses.append(weights * (wrong - right).square().mean(dim=(1, 2, 3)))
     snr = alpha_prod.flatten() / (1 - alpha_prod.flatten())
     for loss in losses:
-        torch.testing.assert_close(loss, snr.clamp(max=5) * 0.01, rtol=2e-3, atol=1e-7)
+        torch.testing.assert_close(loss, (snr + added).clamp(max=5) * 0.01, rtol=2e-3, atol=1e-7)
 
 
 def test_no_weighting_is_ones(batch):

@@ -32,6 +32,13 @@ def test_a_seed_is_a_card(label):
     assert np.abs(first.image.astype(int) - other.image).mean() > 5
 
 
+def test_layouts_can_be_chosen():
+    drawn = {draw_card(seed, "CLEAN", SIZE, ("banner", "ledger")).row["layout"] for seed in range(20)}
+    assert drawn == {"banner", "ledger"}
+    with pytest.raises(ValueError, match="unknown layout tarot: choose from banner"):
+        draw_card(0, "CLEAN", SIZE, ("tarot",))
+
+
 @pytest.mark.parametrize("label", DAMAGED)
 def test_masks_are_what_an_eye_sees(label):
     visible = []

@@ -39,13 +39,14 @@ def render(
     size: Annotated[str, SIZE_HELP] = "160x128",
     seed: Annotated[int, Text(help="First seed; card i has seed + i.")] = 0,
     classes: Annotated[tuple[str, ...], Text(help="Damage classes, drawn in turn.")] = CLASSES,
+    layouts: Annotated[tuple[str, ...], Text(help="Card backs to draw; none given: all.")] = (),
     workers: Annotated[int | None, Text(help="Processes; default: one for each core.")] = None,
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
 ) -> None:
     """Draw card backs with damage and exact masks into a card folder."""
-    from cardsynth.render import render_cards
+    from cardsynth.render import LAYOUT_NAMES, render_cards
 
-    render_cards(out, count, parse_size(size), seed, classes, workers, overwrite)
+    render_cards(out, count, parse_size(size), seed, classes, workers, overwrite, layouts or LAYOUT_NAMES)
     print(f"{count} cards are in {out}")
 
 

@@ -13,7 +13,7 @@ CLASSES = ("CLEAN", "FULL_CARD", "LIGHT", "SMALL", "WHITE_MARKS")
 Fit = Literal["crop", "pad", "stretch"]
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
-LossWeighting = Literal["none", "min_snr"]
+LossWeighting = Literal["none", "min_snr", "min_snr_plus_one"]
 Precision = Literal["auto", "no", "fp16", "bf16"]
 
 

@@ -16,6 +16,8 @@ from cardsynth.sampling import write_cards
 
 # Seeds from here on are never drawn for training, so that the judge learns from cards that the model has not seen.
 FRESH_SEED = 1_000_000
+# A few card backs, so that a small model learns them in minutes.
+DEMO_LAYOUTS = ("banner", "pennant", "sidebar")
 
 
 def run_demo(
@@ -32,7 +34,7 @@ def run_demo(
     print(f"1 of 4  Drawing {count} cards into {data}", flush=True)
     metadata = data / "metadata.jsonl"
     if not metadata.is_file() or len(read_metadata(metadata)) < count:
-        render_cards(data, count, config.size, overwrite=True)
+        render_cards(data, count, config.size, overwrite=True, layouts=DEMO_LAYOUTS)
     cards = cards_for(config, data)
     print(balance_report(cards), flush=True)
 
@@ -48,7 +50,7 @@ def run_demo(
     page = out / REPORT_FOLDER / "evaluation.html"
     print(f"4 of 4  Judging them by a net trained on {fresh} freshly drawn cards", flush=True)
     if not page.is_file():
-        drawn = draw_cards(fresh, config.size, seed=FRESH_SEED)
+        drawn = draw_cards(fresh, config.size, seed=FRESH_SEED, layouts=DEMO_LAYOUTS)
         known = stack_cards(tqdm(drawn, "Drawing fresh cards", fresh, unit="card"))
         made = cards_for(config, out)
         evaluation = evaluate(cards, made, known)

@@ -39,10 +39,10 @@ def in_threads(function: Callable[[slice], Result], count: int, device: torch.de
     """Results of `function` for parts of `count` items, in order: on a CPU a few parts, each in a thread of its own.
 
     Threads that share the items need not wait for each other at every operation, as PyTorch's own threads do: on two
-    idle cores a training step takes 0.8 of the time, on busy ones far less. A part has four items or more.
+    idle cores a training step takes 0.8 of the time, on busy ones far less. A part has two items or more.
     """
     threads = torch.get_num_threads()
-    parts = max(1, min(threads, count // 4)) if device.type == "cpu" else 1
+    parts = max(1, min(threads, count // 2)) if device.type == "cpu" else 1
     slices = [slice(index * count // parts, (index + 1) * count // parts) for index in range(parts)]
     if parts == 1:
         return [function(slices[0])]

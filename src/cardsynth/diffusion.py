@@ -33,13 +33,14 @@ def loss_weights(
 ) -> torch.Tensor:
     """Weight of each timestep's squared error, (B,): ones, or min-SNR-gamma (Hang et al. 2023, section 3.4).
 
-    The weight min(SNR, gamma) of the error of the image is expressed for what the net predicts: the error of the noise
-    is SNR times it, that of the velocity SNR + 1 times.
+    `min_snr` weighs the error of the image by min(SNR, gamma), `min_snr_plus_one` by min(SNR + 1, gamma), which keeps
+    learning at high noise, where layout and class are settled. Both are expressed for what the net predicts: the error
+    of the noise is SNR times that of the image, that of the velocity SNR + 1 times.
     """
     if weighting == "none":
         return torch.ones(timesteps.shape, device=timesteps.device)
     snr = compute_snr(noise_scheduler, timesteps)
-    clipped = snr.clamp(max=snr_gamma)
+    clipped = (snr + (weighting == "min_snr_plus_one")).clamp(max=snr_gamma)
     divisor = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
     return clipped / divisor[noise_scheduler.config.prediction_type]
 

@@ -26,6 +26,7 @@ from cardsynth.press import Press, invent_player
 from cardsynth.stains import mask_boxes, stain_card
 
 MINIMUM_SIZE = 16
+LAYOUT_NAMES = tuple(layout.name for layout in LAYOUTS)
 CHUNK = 8
 
 # name: (colour, how speckled it is)
@@ -69,15 +70,16 @@ class DrawnCard:
     row: dict
 
 
-def draw_card(seed: int, label: str, size: tuple[int, int]) -> DrawnCard:
+def draw_card(seed: int, label: str, size: tuple[int, int], layouts: Sequence[str] = LAYOUT_NAMES) -> DrawnCard:
     """Draw the card of one seed with the damage of one class.
 
     seed: 0 or more; the same seed is the same card under every label and, but for its grain, at every size.
     size: (height, width) in pixels. Same arguments, same bytes.
-    Raises ValueError for an unknown label, a negative seed or a size below 16x16.
+    layouts: names of the card backs to choose from. Raises ValueError for an unknown label or layout, a negative seed
+    or a size below 16x16.
     """
-    _check(size, seed, (label,))
-    clean, area, about = _print_card(seed, size)
+    _check(size, seed, (label,), layouts)
+    clean, area, about = _print_card(seed, size, layouts)
     image, mask = stain_card(clean, area, label, np.random.default_rng([seed, 2, CLASSES.index(label)]))
     boxes = mask_boxes(mask)
     row = {
@@ -96,6 +98,7 @@ def draw_cards(
     seed: int,
     classes: Sequence[str] = CLASSES,
     workers: int | None = None,
+    layouts: Sequence[str] = LAYOUT_NAMES,
 ) -> Iterator[DrawnCard]:
     """Draw `count` cards one after another: card i has the seed `seed + i` and the class `classes[i % len(classes)]`.
 
@@ -104,7 +107,7 @@ def draw_cards(
     Two sets share cards where their seeds overlap: start fresh cards at a seed that is further on.
     Raises ValueError as `draw_card` does, and for a count or workers below 1; RuntimeError if the workers die.
     """
-    return _stream(_draw_chunk, count, size, seed, classes, workers)
+    return _stream(_draw_chunk, count, size, seed, classes, workers, layouts)
 
 
 def render_cards(
@@ -115,6 +118,7 @@ def render_cards(
     classes: Sequence[str] = CLASSES,
     workers: int | None = None,
     overwrite: bool = False,
+    layouts: Sequence[str] = LAYOUT_NAMES,
 ) -> Path:
     """Write the cards of `draw_cards` as a card folder: pictures in class folders, masks, metadata.jsonl.
 
@@ -123,7 +127,7 @@ def render_cards(
     """
     from tqdm.auto import tqdm
 
-    cards = _stream(_encode_chunk, count, size, seed, classes, workers)
+    cards = _stream(_encode_chunk, count, size, seed, classes, workers, layouts)
     folder = Path(out)
     with closing(cards), CardWriter(folder, overwrite=overwrite) as writer:
         for row, image, mask in tqdm(cards, total=count, unit="card", desc=f"drawing into {folder}"):
@@ -132,7 +136,12 @@ def render_cards(
     return folder
 
 
-def _check(size, seed, labels, count=1):
+def _check(size, seed, labels, layouts, count=1):
+    strange = sorted(set(layouts) - set(LAYOUT_NAMES))
+    if strange or not layouts:
+        raise ValueError(
+            f"unknown layout {', '.join(strange) or '(none given)'}: choose from {', '.join(LAYOUT_NAMES)}"
+        )
     unknown = sorted(set(labels) - set(CLASSES))
     if unknown or not labels:
         raise ValueError(
@@ -146,11 +155,11 @@ def _check(size, seed, labels, count=1):
         raise ValueError(f"cannot draw {count} cards: the count must be 1 or more")
 
 
-def _print_card(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, dict]:
+def _print_card(seed: int, size: tuple[int, int], layouts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict]:
     """Print a clean card: uint8 (H, W, 3), the card's own area, float32 (H, W), and what it is."""
     height, width = size
     design = random.Random(f"cardsynth {seed}")
-    layout = design.choice(LAYOUTS)
+    layout = design.choice([layout for layout in LAYOUTS if layout.name in layouts])
     stock, inks = design.choice(list(STOCKS)), design.choice(list(INKS))
     player = invent_player(design, layout.decade, design.randint(*layout.seasons))
     press = Press(size)
@@ -200,12 +209,12 @@ def _upscale(coarse: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
-def _draw_chunk(jobs: list[tuple[int, str]], size: tuple[int, int]) -> list[DrawnCard]:
-    return [draw_card(seed, label, size) for seed, label in jobs]
+def _draw_chunk(jobs: list[tuple[int, str]], **how) -> list[DrawnCard]:
+    return [draw_card(seed, label, **how) for seed, label in jobs]
 
 
-def _encode_chunk(jobs: list[tuple[int, str]], size: tuple[int, int]) -> list[tuple[dict, bytes, bytes]]:
-    return [(card.row, _encode(card.image), _encode(card.mask)) for card in _draw_chunk(jobs, size)]
+def _encode_chunk(jobs: list[tuple[int, str]], **how) -> list[tuple[dict, bytes, bytes]]:
+    return [(card.row, _encode(card.image), _encode(card.mask)) for card in _draw_chunk(jobs, **how)]
 
 
 def _encode(picture: np.ndarray) -> bytes:
@@ -225,15 +234,15 @@ def _follow_parent():
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _stream(work: Callable, count, size, seed, classes, workers) -> Iterator:
+def _stream(work: Callable, count, size, seed, classes, workers, layouts) -> Iterator:
     """Check the arguments at once; then yield the work's results in order, a few chunks ahead of the reader."""
-    classes = tuple(classes)
-    _check(size, seed, classes, count)
+    classes, layouts = tuple(classes), tuple(layouts)
+    _check(size, seed, classes, layouts, count)
     if workers is None:
         workers = min(os.cpu_count() or 1, math.ceil(count / (8 * CHUNK)))
     elif workers < 1:
         raise ValueError(f"cannot draw with {workers} workers: 1 draws in this process, more in as many others")
-    return _results(partial(work, size=tuple(size)), count, seed, classes, workers)
+    return _results(partial(work, size=tuple(size), layouts=layouts), count, seed, classes, workers)
 
 
 def _results(work: Callable, count: int, seed: int, classes: tuple[str, ...], workers: int) -> Iterator:
