@@ -26,8 +26,8 @@ def run_demo(
     run: str | Path = "runs/demo",
     out: str | Path = "generated_cards/demo",
     count: int = 2000,
-    generated: int = 150,
-    fresh: int = 1500,
+    generated: int = 120,
+    fresh: int = 1000,
 ) -> Path:
     """Go from nothing to judged, labelled, generated cards; what stands already is kept. Returns the page to open."""
     data, run, out = Path(data), Path(run), Path(out)
