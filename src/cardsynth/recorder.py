@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,5 +68,7 @@ class Recorder:
 
     def close(self) -> None:
         """Close the log files."""
-        self._tensorboard.close()
         self._log.close()
+        # On a full disk TensorBoard's writer fails here once more, and would hide the error that ended the run.
+        with suppress(OSError):
+            self._tensorboard.close()
