@@ -32,6 +32,12 @@ def test_a_seed_is_a_card(label):
     assert np.abs(first.image.astype(int) - other.image).mean() > 5
 
 
+def test_a_plate_that_slips_far_stays_on_the_card():
+    """One card in a thousand is printed more than its margin off its place."""
+    slipped = [draw_card(seed, "CLEAN", SIZE, ("banner", "pennant", "sidebar")) for seed in (550, 1178)]
+    assert all(card.image.shape == (*SIZE, 3) for card in slipped)
+
+
 def test_layouts_can_be_chosen():
     drawn = {draw_card(seed, "CLEAN", SIZE, ("banner", "ledger")).row["layout"] for seed in range(20)}
     assert drawn == {"banner", "ledger"}

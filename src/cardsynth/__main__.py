@@ -178,6 +178,12 @@ def pull(
 def demo() -> None:
     """Draw cards, train on them, generate labelled cards and judge them: about ten minutes on a laptop."""
     print("Loading PyTorch ...", flush=True)
+    import torch  # noqa: F401 (each of these takes seconds the first time, and says so)
+
+    print("Loading diffusers ...", flush=True)
+    import diffusers.training_utils  # noqa: F401
+
+    print("Loading datasets ...", flush=True)
     from cardsynth.demo import run_demo
 
     page = run_demo(get_preset("demo"))

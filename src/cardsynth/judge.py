@@ -56,7 +56,7 @@ class Verdict:
     masks: torch.Tensor
 
 
-def train_judge(cards: Cards, epochs: int = 5, batch_size: int = 32, seed: int = 0) -> JudgeNet:
+def train_judge(cards: Cards, steps: int = 250, batch_size: int = 32, seed: int = 0) -> JudgeNet:
     """Train a judge on cards with labels, masks or both (AdamW, one cycle); it sees each card shifted and relit.
 
     Cards without either teach nothing: the judge of them is untrained, and no one asks it.
@@ -68,7 +68,6 @@ def train_judge(cards: Cards, epochs: int = 5, batch_size: int = 32, seed: int =
         return net.eval()
     parameters = list(net.parameters())
     optimizer = torch.optim.AdamW(parameters, 3e-3, weight_decay=1e-2)
-    steps = epochs * max(1, len(cards) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     random = np.random.default_rng(seed)
     net.train()

@@ -240,8 +240,11 @@ class Press:
                     self._set(plate, x, y, text, face, pixels, tone, flush_right=column >= 2)
 
     def coverage(self, plate: int, shift: tuple[float, float]) -> np.ndarray:
-        """A plate's ink at card size: float32 (H, W) in 0 to 1, printed `shift` = (x, y) card widths off its place."""
-        x = self.pad - round(shift[0] * self.across)
-        y = self.pad - round(shift[1] * self.down)
+        """A plate's ink at card size: float32 (H, W) in 0 to 1, printed `shift` = (x, y) card widths off its place.
+
+        No plate slips further than its margin, 0.03 card widths.
+        """
+        x = min(max(0, self.pad - round(shift[0] * self.across)), 2 * self.pad)
+        y = min(max(0, self.pad - round(shift[1] * self.down)), 2 * self.pad)
         box = (x, y, x + self.across, y + self.height * self.factors[1])
         return np.asarray(self.plates[plate].reduce(self.factors, box), np.float32) / 255
