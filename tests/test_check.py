@@ -166,7 +166,7 @@ def test_formats_that_are_not_read(flat):
 
 
 def test_figures_of_an_evaluation_are_no_cards(labelled):
-    save(speckled(9), labelled / "evaluation/grid.png")
+    save(speckled(9), labelled / "report/grid.png")
     (labelled / "README.md").write_text("about")
     assert found(labelled) == []
     (labelled / "metadata.jsonl").unlink()

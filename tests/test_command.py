@@ -39,7 +39,7 @@ def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
     assert [row["seed"] for row in read_metadata(made / "metadata.jsonl")] == [0, 1, 2, 3, 4, 5, 6, 16]
     code, said = cardsynth("evaluate", "--real", drawn, "--generated", made, "--size", "40x32")
     assert code == 0, said
-    assert json.loads((made / "evaluation/evaluation.json").read_text())["generated"]["count"] == 8
+    assert json.loads((made / "report/figures.json").read_text())["generated"]["count"] == 8
     code, said = cardsynth("check", made)
     assert "error" not in said.lower().replace("no errors", "").replace("0 errors", ""), said
 

@@ -86,8 +86,8 @@ def test_distances_are_in_grey_levels():
 
 def test_evaluation_and_page(drawn, fresh, tmp_path):
     figures = evaluate(drawn, fresh)
-    page = write_report(tmp_path / "evaluation", drawn, fresh, figures, title="<fresh> cards")
-    saved = json.loads((tmp_path / "evaluation/evaluation.json").read_text())
+    page = write_report(tmp_path / "report", drawn, fresh, figures, title="<fresh> cards")
+    saved = json.loads((tmp_path / "report/figures.json").read_text())
     assert saved["generated"]["count"] == 60
     assert saved["held_out"]["count"] == 60
     assert saved["generated"]["accuracy"] > 0.8
@@ -97,7 +97,7 @@ def test_evaluation_and_page(drawn, fresh, tmp_path):
     assert "&lt;fresh&gt; cards" in text
     assert text.count("data:image/png;base64,") == 4
     assert "http" not in text
-    assert (tmp_path / "evaluation/grid.png").is_file()
+    assert (tmp_path / "report/grid.png").is_file()
 
 
 def test_cards_without_classes_or_masks_are_judged_by_distance_alone(drawn, fresh):

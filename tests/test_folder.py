@@ -65,7 +65,7 @@ def test_a_folder_that_holds_all_cards_is_no_class_and_names_that_begin_alike_ar
 def test_flat_folder(tmp_path):
     for seed, form in enumerate(FORMS):
         save(speckled(seed), tmp_path / f"{seed}.{form}")
-    for other in ("notes.txt", ".0.png.tmp", "._1.png", ".hidden/1.png", "evaluation/grid.png"):
+    for other in ("notes.txt", ".0.png.tmp", "._1.png", ".hidden/1.png", "report/grid.png"):
         write_atomically(tmp_path / other, b"")
     assert seen(tmp_path) == [(f"{seed}.{form}", None, None) for seed, form in enumerate(FORMS)]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cardsynth.config import CLASSES, PRESETS, Fit, TrainingConfig, get_preset, load_config
+from cardsynth.config import CLASSES, PRESETS, Fit, Sampler, TrainingConfig, get_preset, load_config
 
 Text = tyro.conf.arg
 SIZE_HELP = Text(metavar="HxW", help="Height and width in pixels, like 160x128.")
@@ -97,7 +97,7 @@ def generate(
     seeds: Annotated[str, Text(help="Seeds, like 0-63 or 3,16; a card's file name is its seed.")] = "0-15",
     label: Annotated[str | None, Text(help="Damage class of all cards; default: each in turn.")] = None,
     out: Annotated[Path | None, Text(help="Card folder to write; default: generated_cards/MODEL.")] = None,
-    sampler: Annotated[str, Text(help="dpmsolver++, unipc, ddim or ddpm.")] = "dpmsolver++",
+    sampler: Annotated[Sampler | None, Text(help="How to sample; default: the run's.")] = None,
     steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
     guidance: Annotated[float | None, Text(help="Guidance scale; 1: none; default: the run's.")] = None,
     batch_size: Annotated[int | None, Text(help="Cards at a time; default: what fits.")] = None,
@@ -134,11 +134,11 @@ def evaluate(
     real: Annotated[Path, Text(help="Card folder that the model was trained on.")],
     generated: Annotated[Path, Text(help="Card folder of generated cards.")],
     known: Annotated[Path | None, Text(help="Cards to train the judge on; default: the real ones.")] = None,
-    out: Annotated[Path | None, Text(help="Folder for the page; default: evaluation/ in the generated.")] = None,
+    out: Annotated[Path | None, Text(help="Folder for the page; default: report/ in the generated.")] = None,
     size: Annotated[str, SIZE_HELP] = "80x64",
     fit: Annotated[Fit, Text(help="How pictures of another shape fit.")] = "crop",
 ) -> None:
-    """Judge generated cards: class, masks, nearest training cards; writes evaluation.json and a page."""
+    """Judge generated cards: class, masks, nearest training cards; writes figures.json and a page."""
     from cardsynth.cards import read_cards
     from cardsynth.evaluation import evaluate as evaluate_cards
     from cardsynth.folder import REPORT_FOLDER

@@ -26,7 +26,7 @@ def run_demo(
     run: str | Path = "runs/demo",
     out: str | Path = "generated_cards/demo",
     count: int = 2000,
-    generated: int = 120,
+    generated: int = 100,
     fresh: int = 1000,
 ) -> Path:
     """Go from nothing to judged, labelled, generated cards; what stands already is kept. Returns the page to open."""
@@ -47,7 +47,7 @@ def run_demo(
     if seeds:
         write_cards(model, out, seeds)
 
-    page = out / REPORT_FOLDER / "evaluation.html"
+    page = out / REPORT_FOLDER / "index.html"
     print(f"4 of 4  Judging them by a net trained on {fresh} freshly drawn cards", flush=True)
     if not page.is_file():
         drawn = draw_cards(fresh, config.size, seed=FRESH_SEED, layouts=DEMO_LAYOUTS)

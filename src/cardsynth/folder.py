@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-REPORT_FOLDER = "evaluation"  # beside generated cards: figures of them, and no cards
+REPORT_FOLDER = "report"  # beside generated cards: figures of them, and no cards ("evaluation" is a split to datasets)
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
 ROW_KINDS = {
     "file_name": (str,),

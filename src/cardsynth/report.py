@@ -30,12 +30,12 @@ th:first-child, td:first-child {{ text-align: left }}
 
 
 def write_report(folder: str | Path, training: Cards, generated: Cards, evaluation: Evaluation, title: str) -> Path:
-    """Write `evaluation.json`, `grid.png` (a row a class) and `evaluation.html` into a folder; returns the page."""
+    """Write `figures.json`, `grid.png` (a row a class) and `index.html` into a folder; returns the page."""
     folder = Path(folder)
     grid = grid_by_class(generated)
-    evaluation.save(folder / "evaluation.json")
+    evaluation.save(folder / "figures.json")
     write_atomically(folder / "grid.png", _png(grid))
-    page = folder / "evaluation.html"
+    page = folder / "index.html"
     write_atomically(page, _page(training, generated, evaluation, grid, title).encode())
     return page
 

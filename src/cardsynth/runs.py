@@ -24,7 +24,7 @@ VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "
 # Settings that a resumed run may change; all others make another run.
 MAY_CHANGE = {
     "preset", "num_epochs", "max_train_steps", "save_image_epochs", "save_model_epochs", "checkpoints_total_limit",
-    "num_inference_steps", "guidance_scale", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
+    "sampler", "num_inference_steps", "guidance_scale", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
     "push_to_hub", "hub_model_id", "hub_private_repo",
 }  # fmt: skip
 

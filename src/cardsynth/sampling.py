@@ -67,12 +67,17 @@ def choose_labels(model: TrainedModel, seeds: Sequence[int], labels: str | Seque
 
 
 def resolve_sampling(
-    model: TrainedModel, sampler: str, num_inference_steps: int | None = None, guidance_scale: float | None = None
+    model: TrainedModel,
+    sampler: str | None = None,
+    num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
 ) -> dict[str, str | int | float]:
     """Sampler, steps and guidance with the model's defaults filled in; raises ValueError for what cannot be."""
+    own_sampler = model.config.sampler
+    sampler = sampler or own_sampler
     if num_inference_steps is None:
         all_steps = model.noise_scheduler.config.num_train_timesteps
-        num_inference_steps = all_steps if sampler == "ddpm" else model.config.num_inference_steps
+        num_inference_steps = all_steps if sampler == "ddpm" != own_sampler else model.config.num_inference_steps
     if guidance_scale is None:
         guidance_scale = model.config.guidance_scale
     build_sampler(sampler, model.noise_scheduler, num_inference_steps)
@@ -84,7 +89,7 @@ def generate(
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
     *,
-    sampler: str = "dpmsolver++",
+    sampler: str | None = None,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     batch_size: int | None = None,
@@ -93,9 +98,9 @@ def generate(
 ) -> Iterator[GeneratedBatch]:
     """Yield cards for seeds (whole numbers from 0), batch by batch, off the device; runs where the model's net lies.
 
-    A seed gives the same card at any batch size. Steps and guidance default to the run's settings (DDPM: to all its
-    timesteps). A batch size that is not given is chosen to fit memory, and halved when the GPU has too little. Raises
-    ValueError for seeds, labels, sampler or steps that cannot be.
+    A seed gives the same card at any batch size. Sampler, steps and guidance default to the run's settings (the steps
+    of DDPM, where it is not the run's own sampler, to all timesteps). A batch size that is not given is chosen to fit
+    memory, and halved when a GPU has too little. Raises ValueError for seeds, labels, sampler or steps that are wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
@@ -183,7 +188,7 @@ def write_cards(
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
     *,
-    sampler: str = "dpmsolver++",
+    sampler: str | None = None,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     overwrite: bool = False,
