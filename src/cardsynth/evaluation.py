@@ -80,13 +80,13 @@ def agreement(cards: Cards, verdict: Verdict) -> Agreement:
     right, of_class = confusion.diagonal(), confusion.sum(dim=1)
     iou = {}
     if cards.has_mask:
-        per_card = mask_iou(verdict.masks, cards.pixels[:, 3] >= 128)
+        masks = cards.pixels[:, 3] >= 128
+        per_card, damaged = mask_iou(verdict.masks, masks), masks.any(dim=(1, 2))
         for index, name in enumerate(names or ("all",)):
-            values = per_card[cards.labels == index] if names else per_card
-            values = values[~values.isnan()]
-            # A class that is without damage by its own masks has no overlap to measure.
-            if len(values) and (cards.pixels[cards.labels == index, 3] if names else cards.pixels[:, 3]).any():
-                iou[name] = round(values.mean().item(), 4)
+            chosen = cards.labels == index if names else torch.ones(len(cards), dtype=torch.bool)
+            # A class that is mostly without damage by its own masks has no overlap to measure.
+            if damaged[chosen].float().mean() > 0.5:
+                iou[name] = round(per_card[chosen].nanmean().item(), 4)
     return Agreement(
         count=len(cards),
         accuracy=round(right.sum().item() / len(cards), 4) if names else None,
