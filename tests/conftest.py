@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pictures import make_flat, make_labelled
 
 from cardsynth.cards import Cards, cards_for
 from cardsynth.config import get_preset
@@ -34,3 +35,13 @@ def trained_run(cards: Cards, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run_copy(trained_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    return make_flat(tmp_path)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    return make_labelled(tmp_path)

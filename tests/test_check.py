@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pictures import deep_png, found, make_flat, make_labelled, only, rows_of, save, speckled, spot, write_rows
+from pictures import deep_png, found, only, rows_of, save, speckled, spot, write_rows
 from PIL import Image
 
 from cardsynth.cards import read_cards
@@ -12,16 +12,6 @@ from cardsynth.check import check_folder
 from cardsynth.folder import CardError
 
 SIZE = (24, 16)
-
-
-@pytest.fixture
-def flat(tmp_path):
-    return make_flat(tmp_path)
-
-
-@pytest.fixture
-def labelled(tmp_path):
-    return make_labelled(tmp_path)
 
 
 def test_clean_folders_have_no_problems(labelled):

@@ -3,23 +3,13 @@
 import os
 
 import pytest
-from pictures import found, make_flat, make_labelled, only, png, rows_of, save, speckled, spot, write_rows
+from pictures import found, only, png, rows_of, save, speckled, spot, write_rows
 
 from cardsynth.cards import read_cards
 from cardsynth.check import check_folder
 from cardsynth.folder import CardError
 
 SIZE = (24, 16)
-
-
-@pytest.fixture
-def flat(tmp_path):
-    return make_flat(tmp_path)
-
-
-@pytest.fixture
-def labelled(tmp_path):
-    return make_labelled(tmp_path)
 
 
 def test_mask_without_row(labelled):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import deep_png, found, make_flat, make_labelled, only, png, raw_png, save, speckled, spot
+from pictures import deep_png, found, only, png, raw_png, save, speckled, spot
 from PIL import Image
 
 from cardsynth.cards import read_cards
@@ -13,16 +13,6 @@ from cardsynth.check import check_folder
 from cardsynth.folder import CardError
 
 SIZE = (24, 16)
-
-
-@pytest.fixture
-def flat(tmp_path):
-    return make_flat(tmp_path)
-
-
-@pytest.fixture
-def labelled(tmp_path):
-    return make_labelled(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated", "broken header", "truncated tiff"])

@@ -12,7 +12,7 @@ from PIL import Image
 from cardsynth.cards import Cards
 from cardsynth.evaluation import Agreement, Evaluation
 from cardsynth.folder import write_atomically
-from cardsynth.plots import plot_confusion, show_nearest, show_side_by_side
+from cardsynth.plots import figure_png, plot_confusion, show_nearest, show_side_by_side
 from cardsynth.sampling import card_grid
 
 PAGE = """<!doctype html>
@@ -94,11 +94,10 @@ def _iou_table(generated: Agreement, held_out: Agreement) -> str:
 
 
 def _png(picture: Image.Image | Figure) -> bytes:
-    buffer = io.BytesIO()
     if isinstance(picture, Figure):
-        picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
-    else:
-        picture.save(buffer, "PNG", optimize=True)
+        return figure_png(picture)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -134,7 +134,8 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(seed)
         if config.dropout:
             torch.manual_seed(seed)
-        in_threads = self.device.type == "cpu" and self.accelerator.num_processes == 1
+        # Dropout draws from one generator for all threads, in an order that no seed settles.
+        in_threads = self.device.type == "cpu" and self.accelerator.num_processes == 1 and not config.dropout
         total_loss = 0.0
         batches = indices.to(self.device).split(config.train_batch_size)
         for index, batch in enumerate(batches):
