@@ -1,11 +1,13 @@
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from torch.nn.functional import pixel_unshuffle
 
 from cardsynth.diffusion import (
     SAMPLERS,
     build_noise_scheduler,
     build_sampler,
+    channel_shares,
     drop_labels,
     loss_weights,
     predict_clean_images,
@@ -50,8 +52,7 @@ def test_clean_images_are_those_of_diffusers(target, batch):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize(("weighting", "added"), [("min_snr", 0), ("min_snr_plus_one", 1)])
-def test_weighted_errors_of_all_targets_are_one(schedule, weighting, added, batch):
+def test_weighted_errors_of_all_targets_are_one(schedule, batch):
     """min-SNR weighs the error of the image alike, whatever the net predicts (Hang et al. 2023, section 3.4)."""
     clean_images, noise, timesteps = batch
     timesteps = timesteps[:4]
@@ -64,11 +65,21 @@ def test_weighted_errors_of_all_targets_are_one(schedule, weighting, added, batc
         wrong_noise = (noisy_images - alpha_prod**0.5 * wrong_images[:4]) / (1 - alpha_prod) ** 0.5
         right = training_target(scheduler, clean_images[:4], noise[:4], timesteps)
         wrong = training_target(scheduler, wrong_images[:4], wrong_noise, timesteps)
-        weights = loss_weights(scheduler, timesteps, weighting, 5.0)
+        weights = loss_weights(scheduler, timesteps, "min_snr", 5.0)
         losses.append(weights * (wrong - right).square().mean(dim=(1, 2, 3)))
     snr = alpha_prod.flatten() / (1 - alpha_prod.flatten())
     for loss in losses:
-        torch.testing.assert_close(loss, (snr + added).clamp(max=5) * 0.01, rtol=2e-3, atol=1e-7)
+        torch.testing.assert_close(loss, snr.clamp(max=5) * 0.01, rtol=2e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("patch_size", [1, 2])
+def test_the_mask_weighs_as_told_also_where_pixels_are_folded(patch_size):
+    for channel, share in ((0, 1 / 6), (3, 3 / 6)):
+        errors = torch.zeros(1, 4, 8, 8)
+        errors[:, channel] = 2
+        folded = pixel_unshuffle(errors, patch_size)
+        assert (folded.mean(dim=(2, 3)) @ channel_shares(4, 3.0, patch_size)).item() == pytest.approx(2 * share)
+    assert torch.equal(channel_shares(3, 3.0), torch.full((3,), 1 / 3))
 
 
 def test_no_weighting_is_ones(batch):

@@ -9,8 +9,11 @@ import pytest
 
 from cardsynth.config import CLASSES
 from cardsynth.folder import CardError
+from cardsynth.layouts import LAYOUTS
+from cardsynth.press import Press
 from cardsynth.render import draw_card, draw_cards, render_cards
 from cardsynth.stains import mask_boxes
+from cardsynth.styles import INKS, STOCKS, STYLES
 
 DAMAGED = CLASSES[1:]
 SIZE = (80, 64)
@@ -33,16 +36,26 @@ def test_a_seed_is_a_card(label):
 
 
 def test_a_plate_that_slips_far_stays_on_the_card():
-    """One card in a thousand is printed more than its margin off its place."""
-    slipped = [draw_card(seed, "CLEAN", SIZE, ("banner", "pennant", "sidebar")) for seed in (550, 1178)]
-    assert all(card.image.shape == (*SIZE, 3) for card in slipped)
+    """One card in a thousand would be printed more than its margin off its place."""
+    press = Press(SIZE)
+    for shift in ((0.2, 0.2), (-0.2, -0.2)):
+        assert press.coverage(0, shift).shape == SIZE
 
 
-def test_layouts_can_be_chosen():
-    drawn = {draw_card(seed, "CLEAN", SIZE, ("banner", "ledger")).row["layout"] for seed in range(20)}
-    assert drawn == {"banner", "ledger"}
-    with pytest.raises(ValueError, match="unknown layout tarot: choose from banner"):
+def test_styles_can_be_chosen():
+    rows = [draw_card(seed, "CLEAN", SIZE, ("a",)).row for seed in range(60)]
+    style = STYLES["a"]
+    assert {row["style"] for row in rows} == {"a"}
+    for name, known in (("layout", style.layouts), ("stock", style.stocks), ("inks", style.inks)):
+        assert {row[name] for row in rows} == set(known)
+    with pytest.raises(ValueError, match="unknown style tarot: choose from a, b, c"):
         draw_card(0, "CLEAN", SIZE, ("tarot",))
+
+
+def test_styles_use_what_there_is_and_a_shares_no_layout_with_c():
+    assert not set(STYLES["a"].layouts) & set(STYLES["c"].layouts)
+    for field, known in (("layouts", LAYOUTS), ("stocks", STOCKS), ("inks", INKS)):
+        assert set().union(*(getattr(style, field) for style in STYLES.values())) == set(known)
 
 
 @pytest.mark.parametrize("label", DAMAGED)

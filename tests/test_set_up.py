@@ -47,7 +47,7 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = [
-        {"config", "folder", "diffusion"},
+        {"config", "folder", "diffusion", "styles"},
         {"fitting", "model", "order", "device", "press", "stains", "readme"},
         {"cards", "faults", "layouts", "runs", "hub"},
         {"render", "sampling", "recorder", "check", "judge"},

@@ -11,6 +11,7 @@ import tyro
 from cardsynth.config import CLASSES, PRESETS, Fit, Sampler, TrainingConfig, get_preset, load_config
 
 Text = tyro.conf.arg
+DEMO_PAGE = Path("generated_cards/demo/report/index.html")
 SIZE_HELP = Text(metavar="HxW", help="Height and width in pixels, like 160x128.")
 
 
@@ -39,14 +40,14 @@ def render(
     size: Annotated[str, SIZE_HELP] = "160x128",
     seed: Annotated[int, Text(help="First seed; card i has seed + i.")] = 0,
     classes: Annotated[tuple[str, ...], Text(help="Damage classes, drawn in turn.")] = CLASSES,
-    layouts: Annotated[tuple[str, ...], Text(help="Card backs to draw; none given: all.")] = (),
+    style: Annotated[tuple[str, ...], Text(help="Styles to draw: layouts, stocks and inks.")] = ("a", "b", "c"),
     workers: Annotated[int | None, Text(help="Processes; default: one for each core.")] = None,
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
 ) -> None:
     """Draw card backs with damage and exact masks into a card folder."""
-    from cardsynth.render import LAYOUT_NAMES, render_cards
+    from cardsynth.render import render_cards
 
-    render_cards(out, count, parse_size(size), seed, classes, workers, overwrite, layouts or LAYOUT_NAMES)
+    render_cards(out, count, parse_size(size), seed, classes, workers, overwrite, style)
     print(f"{count} cards are in {out}")
 
 
@@ -177,6 +178,10 @@ def pull(
 
 def demo() -> None:
     """Draw cards, train on them, generate labelled cards and judge them: about ten minutes on a laptop."""
+    if DEMO_PAGE.is_file():
+        print(f"The demo has run already: open {DEMO_PAGE} in a browser.")
+        print("To run it anew, delete runs/demo, runs/demo_cards and generated_cards/demo.")
+        return
     print("Loading PyTorch ...", flush=True)
     import torch  # noqa: F401 (each of these takes seconds the first time, and says so)
 

@@ -16,8 +16,8 @@ from cardsynth.sampling import write_cards
 
 # Seeds from here on are never drawn for training, so that the judge learns from cards that the model has not seen.
 FRESH_SEED = 1_000_000
-# A few card backs, so that a small model learns them in minutes.
-DEMO_LAYOUTS = ("banner", "pennant", "sidebar")
+# One style, so that a small model learns it in minutes.
+DEMO_STYLES = ("a",)
 
 
 def run_demo(
@@ -34,7 +34,7 @@ def run_demo(
     print(f"1 of 4  Drawing {count} cards into {data}", flush=True)
     metadata = data / "metadata.jsonl"
     if not metadata.is_file() or len(read_metadata(metadata)) < count:
-        render_cards(data, count, config.size, overwrite=True, layouts=DEMO_LAYOUTS)
+        render_cards(data, count, config.size, overwrite=True, styles=DEMO_STYLES)
     cards = cards_for(config, data)
     print(balance_report(cards), flush=True)
 
@@ -50,7 +50,7 @@ def run_demo(
     page = out / REPORT_FOLDER / "index.html"
     print(f"4 of 4  Judging them by a net trained on {fresh} freshly drawn cards", flush=True)
     if not page.is_file():
-        drawn = draw_cards(fresh, config.size, seed=FRESH_SEED, layouts=DEMO_LAYOUTS)
+        drawn = draw_cards(fresh, config.size, seed=FRESH_SEED, styles=DEMO_STYLES)
         known = stack_cards(tqdm(drawn, "Drawing fresh cards", fresh, unit="card"))
         made = cards_for(config, out)
         evaluation = evaluate(cards, made, known)

@@ -33,16 +33,24 @@ def loss_weights(
 ) -> torch.Tensor:
     """Weight of each timestep's squared error, (B,): ones, or min-SNR-gamma (Hang et al. 2023, section 3.4).
 
-    `min_snr` weighs the error of the image by min(SNR, gamma), `min_snr_plus_one` by min(SNR + 1, gamma), which keeps
-    learning at high noise, where layout and class are settled. Both are expressed for what the net predicts: the error
-    of the noise is SNR times that of the image, that of the velocity SNR + 1 times.
+    `min_snr` weighs the error of the image by min(SNR, gamma), expressed for what the net predicts: the error of the
+    noise is SNR times that of the image, that of the velocity SNR + 1 times.
     """
     if weighting == "none":
         return torch.ones(timesteps.shape, device=timesteps.device)
     snr = compute_snr(noise_scheduler, timesteps)
-    clipped = (snr + (weighting == "min_snr_plus_one")).clamp(max=snr_gamma)
     divisor = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
-    return clipped / divisor[noise_scheduler.config.prediction_type]
+    return snr.clamp(max=snr_gamma) / divisor[noise_scheduler.config.prediction_type]
+
+
+def channel_shares(channels: int, mask_weight: float = 1.0, patch_size: int = 1) -> torch.Tensor:
+    """Share of each channel in a card's mean error, (channels * patch_size**2,), together 1.
+
+    The fourth channel, the mask, weighs `mask_weight` times as much as a colour. Folded pixels share their channel's.
+    """
+    weights = torch.ones(channels)
+    weights[3:] = mask_weight
+    return (weights / weights.sum() / patch_size**2).repeat_interleave(patch_size**2)
 
 
 def spread_timesteps(count: int, num_train_timesteps: int, generator: torch.Generator) -> torch.Tensor:
@@ -85,9 +93,9 @@ def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps
     """A diffusers scheduler that samples in `num_inference_steps` steps, its timesteps set; it takes clean images.
 
     `name` is one of SAMPLERS: `dpmsolver++` and `unipc` (about 20 steps), `ddim` (about 50), `ddpm` (all of them).
-    The few-step samplers start at the last timestep ("trailing", Lin et al. 2024). What is passed to its `step` is the
-    output of `predict_clean_images`, so that all clip alike. Raises ValueError for another name or a number of steps
-    that the schedule does not have.
+    All start at the last timestep ("trailing", Lin et al. 2024). What is passed to its `step` is the output of
+    `predict_clean_images`, so that all clip alike. Raises ValueError for another name or a number of steps that the
+    schedule does not have.
     """
     num_train_timesteps = noise_scheduler.config.num_train_timesteps
     if not 1 <= num_inference_steps <= num_train_timesteps:
@@ -100,7 +108,6 @@ def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps
     }
     if name not in samplers:
         raise ValueError(f"there is no sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
-    spacing = {} if name == "ddpm" else {"timestep_spacing": "trailing"}
-    sampler = samplers[name].from_config(noise_scheduler.config, prediction_type="sample", **spacing)
+    sampler = samplers[name].from_config(noise_scheduler.config, prediction_type="sample", timestep_spacing="trailing")
     sampler.set_timesteps(num_inference_steps)
     return sampler

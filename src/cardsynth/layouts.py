@@ -190,7 +190,7 @@ def _reverse(press: Press, player: Player, rng: random.Random):
     press.text(1, 0.5, bottom - 0.10, f"{player.town} {player.team}".upper(), 0.06, "roman", "mm", tone=0, fit=0.8)
 
 
-LAYOUTS = (
+_LAYOUTS = (
     Layout("banner", 1950, (1, 2), _banner),
     Layout("reverse", 1950, (2, 3), _reverse),
     Layout("comic", 1960, (1, 1), _comic),
@@ -199,3 +199,4 @@ LAYOUTS = (
     Layout("framed", 1970, (3, 4), _framed),
     Layout("sidebar", 1980, (5, 7), _sidebar),
 )
+LAYOUTS = {layout.name: layout for layout in _LAYOUTS}

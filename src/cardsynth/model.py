@@ -42,5 +42,6 @@ def build_unet(config: TrainingConfig, channels: int = 3, num_classes: int = 0) 
         norm_num_groups=config.norm_num_groups,
         act_fn=config.act_fn,
         dropout=config.dropout,
+        resnet_time_scale_shift=config.resnet_time_scale_shift,
         num_class_embeds=num_classes + 1 if num_classes else None,
     )

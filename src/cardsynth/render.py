@@ -24,29 +24,11 @@ from cardsynth.folder import CardWriter
 from cardsynth.layouts import LAYOUTS
 from cardsynth.press import Press, invent_player
 from cardsynth.stains import mask_boxes, stain_card
+from cardsynth.styles import INKS, STOCKS, STYLES
 
 MINIMUM_SIZE = 16
-LAYOUT_NAMES = tuple(layout.name for layout in LAYOUTS)
 CHUNK = 8
 
-# name: (colour, how speckled it is)
-STOCKS = {
-    "grey": ((190, 186, 174), 1.3),
-    "kraft": ((197, 167, 124), 1.2),
-    "cream": ((232, 219, 188), 0.7),
-    "buff": ((220, 201, 164), 0.8),
-    "white": ((226, 223, 213), 0.5),
-}
-# name: (ink of the plate for text, ink of the plate for bands)
-INKS = {
-    "black and red": ((38, 34, 36), (186, 48, 40)),
-    "red and green": ((158, 38, 34), (46, 112, 74)),
-    "black and gold": ((40, 36, 32), (198, 146, 40)),
-    "green and green": ((28, 74, 50), (70, 138, 92)),
-    "black and brick": ((42, 34, 32), (170, 82, 54)),
-    "navy and red": ((32, 44, 94), (190, 56, 50)),
-    "navy and blue": ((34, 42, 84), (74, 126, 178)),
-}
 GROUNDS = ((30, 30, 33), (58, 60, 66), (44, 38, 36))
 DAMAGE_WORDS = {
     "CLEAN": "no damage",
@@ -61,8 +43,8 @@ DAMAGE_WORDS = {
 class DrawnCard:
     """A drawn card: image, uint8 (H, W, 3); mask, uint8 (H, W), 255 where damaged and 0 elsewhere; row, its metadata.
 
-    The row holds label, seed, text (caption), layout, decade, stock, inks and objects: boxes [x, y, width, height] in
-    pixels with their categories, one for each connected part of the mask.
+    The row holds label, seed, text (caption), style, layout, decade, stock, inks and objects: boxes [x, y, width,
+    height] in pixels with their categories, one for each connected part of the mask.
     """
 
     image: np.ndarray
@@ -70,16 +52,16 @@ class DrawnCard:
     row: dict
 
 
-def draw_card(seed: int, label: str, size: tuple[int, int], layouts: Sequence[str] = LAYOUT_NAMES) -> DrawnCard:
+def draw_card(seed: int, label: str, size: tuple[int, int], styles: Sequence[str] = tuple(STYLES)) -> DrawnCard:
     """Draw the card of one seed with the damage of one class.
 
     seed: 0 or more; the same seed is the same card under every label and, but for its grain, at every size.
     size: (height, width) in pixels. Same arguments, same bytes.
-    layouts: names of the card backs to choose from. Raises ValueError for an unknown label or layout, a negative seed
-    or a size below 16x16.
+    styles: names of the styles to choose from. Raises ValueError for an unknown label or style, a negative seed or a
+    size below 16x16.
     """
-    _check(size, seed, (label,), layouts)
-    clean, area, about = _print_card(seed, size, layouts)
+    _check(size, seed, (label,), styles)
+    clean, area, about = _print_card(seed, size, styles)
     image, mask = stain_card(clean, area, label, np.random.default_rng([seed, 2, CLASSES.index(label)]))
     boxes = mask_boxes(mask)
     row = {
@@ -98,7 +80,7 @@ def draw_cards(
     seed: int,
     classes: Sequence[str] = CLASSES,
     workers: int | None = None,
-    layouts: Sequence[str] = LAYOUT_NAMES,
+    styles: Sequence[str] = tuple(STYLES),
 ) -> Iterator[DrawnCard]:
     """Draw `count` cards one after another: card i has the seed `seed + i` and the class `classes[i % len(classes)]`.
 
@@ -107,7 +89,7 @@ def draw_cards(
     Two sets share cards where their seeds overlap: start fresh cards at a seed that is further on.
     Raises ValueError as `draw_card` does, and for a count or workers below 1; RuntimeError if the workers die.
     """
-    return _stream(_draw_chunk, count, size, seed, classes, workers, layouts)
+    return _stream(_draw_chunk, count, size, seed, classes, workers, styles)
 
 
 def render_cards(
@@ -118,7 +100,7 @@ def render_cards(
     classes: Sequence[str] = CLASSES,
     workers: int | None = None,
     overwrite: bool = False,
-    layouts: Sequence[str] = LAYOUT_NAMES,
+    styles: Sequence[str] = tuple(STYLES),
 ) -> Path:
     """Write the cards of `draw_cards` as a card folder: pictures in class folders, masks, metadata.jsonl.
 
@@ -127,7 +109,7 @@ def render_cards(
     """
     from tqdm.auto import tqdm
 
-    cards = _stream(_encode_chunk, count, size, seed, classes, workers, layouts)
+    cards = _stream(_encode_chunk, count, size, seed, classes, workers, styles)
     folder = Path(out)
     with closing(cards), CardWriter(folder, overwrite=overwrite) as writer:
         for row, image, mask in tqdm(cards, total=count, unit="card", desc=f"drawing into {folder}"):
@@ -136,12 +118,10 @@ def render_cards(
     return folder
 
 
-def _check(size, seed, labels, layouts, count=1):
-    strange = sorted(set(layouts) - set(LAYOUT_NAMES))
-    if strange or not layouts:
-        raise ValueError(
-            f"unknown layout {', '.join(strange) or '(none given)'}: choose from {', '.join(LAYOUT_NAMES)}"
-        )
+def _check(size, seed, labels, styles, count=1):
+    strange = sorted(set(styles) - set(STYLES))
+    if strange or not styles:
+        raise ValueError(f"unknown style {', '.join(strange) or '(none given)'}: choose from {', '.join(STYLES)}")
     unknown = sorted(set(labels) - set(CLASSES))
     if unknown or not labels:
         raise ValueError(
@@ -155,12 +135,14 @@ def _check(size, seed, labels, layouts, count=1):
         raise ValueError(f"cannot draw {count} cards: the count must be 1 or more")
 
 
-def _print_card(seed: int, size: tuple[int, int], layouts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict]:
+def _print_card(seed: int, size: tuple[int, int], styles: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict]:
     """Print a clean card: uint8 (H, W, 3), the card's own area, float32 (H, W), and what it is."""
     height, width = size
     design = random.Random(f"cardsynth {seed}")
-    layout = design.choice([layout for layout in LAYOUTS if layout.name in layouts])
-    stock, inks = design.choice(list(STOCKS)), design.choice(list(INKS))
+    name = design.choice(list(styles))
+    style = STYLES[name]
+    layout = LAYOUTS[design.choice(style.layouts)]
+    stock, inks = design.choice(style.stocks), design.choice(style.inks)
     player = invent_player(design, layout.decade, design.randint(*layout.seasons))
     press = Press(size)
     layout.draw(press, player, design)
@@ -188,7 +170,7 @@ def _print_card(seed: int, size: tuple[int, int], layouts: Sequence[str]) -> tup
             light *= 1 - plate * (1 - ink[channel] / 255)
         behind = ground[channel] + 2 * fine
         picture[..., channel] = np.clip(behind + area * (light - behind) + 0.5, 0, 255)
-    return picture, area, {"layout": layout.name, "decade": layout.decade, "stock": stock, "inks": inks}
+    return picture, area, {"style": name, "layout": layout.name, "decade": layout.decade, "stock": stock, "inks": inks}
 
 
 def _card_area(design: random.Random, cloud: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -234,15 +216,15 @@ def _follow_parent():
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _stream(work: Callable, count, size, seed, classes, workers, layouts) -> Iterator:
+def _stream(work: Callable, count, size, seed, classes, workers, styles) -> Iterator:
     """Check the arguments at once; then yield the work's results in order, a few chunks ahead of the reader."""
-    classes, layouts = tuple(classes), tuple(layouts)
-    _check(size, seed, classes, layouts, count)
+    classes, styles = tuple(classes), tuple(styles)
+    _check(size, seed, classes, styles, count)
     if workers is None:
         workers = min(os.cpu_count() or 1, math.ceil(count / (8 * CHUNK)))
     elif workers < 1:
         raise ValueError(f"cannot draw with {workers} workers: 1 draws in this process, more in as many others")
-    return _results(partial(work, size=tuple(size), layouts=layouts), count, seed, classes, workers)
+    return _results(partial(work, size=tuple(size), styles=styles), count, seed, classes, workers)
 
 
 def _results(work: Callable, count: int, seed: int, classes: tuple[str, ...], workers: int) -> Iterator:

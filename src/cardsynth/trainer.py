@@ -17,7 +17,14 @@ from diffusers.training_utils import EMAModel
 from cardsynth.cards import Cards, normalize
 from cardsynth.config import TrainingConfig, save_config
 from cardsynth.device import backward_in_threads, build_accelerator, is_out_of_memory, largest_fitting, used_memory_mb
-from cardsynth.diffusion import build_noise_scheduler, drop_labels, loss_weights, spread_timesteps, training_target
+from cardsynth.diffusion import (
+    build_noise_scheduler,
+    channel_shares,
+    drop_labels,
+    loss_weights,
+    spread_timesteps,
+    training_target,
+)
 from cardsynth.model import build_unet
 from cardsynth.order import batch_indices, build_optimizer, steps_per_epoch, total_train_steps
 from cardsynth.recorder import Recorder, TrainingStep
@@ -173,6 +180,7 @@ class Trainer:
         noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)
         target = training_target(self.noise_scheduler, clean_images, noise, timesteps)
         weights = loss_weights(self.noise_scheduler, timesteps, config.loss_weighting, config.snr_gamma)
+        shares = channel_shares(pixels.shape[1], config.mask_weight, config.patch_size).to(device)
         labels = None
         if self.cards.label_names:
             labels = self.cards.labels[indices]
@@ -182,7 +190,7 @@ class Trainer:
             class_labels = None if labels is None else labels[part]
             with self.accelerator.autocast():
                 model_output = self.unet(noisy_images[part], timesteps[part], class_labels=class_labels).sample
-            errors = (model_output.float() - target[part]).square().mean(dim=(1, 2, 3))
+            errors = (model_output.float() - target[part]).square().mean(dim=(2, 3)) @ shares
             return (weights[part] * errors).sum() / count
 
         return loss_of
