@@ -62,6 +62,7 @@ class TrainingConfig:
     )
     loss_weighting: Annotated[LossWeighting, _help("Weights of the loss by timestep.")] = "none"
     snr_gamma: Annotated[float, _help("Gamma of min-SNR weights (Hang et al. 2023 use 5).")] = 5.0
+    snr_floor: Annotated[float, _help("Least min-SNR weight of the image's error, at high noise.")] = 0.0
     mask_weight: Annotated[float, _help("Weight of the mask channel's error beside a colour channel's.")] = 1.0
     label_dropout: Annotated[float, _help("Share of labels hidden in training, which guidance needs.")] = 0.1
     # Optimisation
@@ -90,6 +91,9 @@ class TrainingConfig:
     sampler: Annotated[Sampler, _help("Sampler in sample grids, and by default in sampling.")] = "dpmsolver++"
     num_inference_steps: Annotated[int, _help("Net calls a card in sample grids, and by default in sampling.")] = 50
     guidance_scale: Annotated[float, _help("Guidance in sample grids, and by default in sampling; 1: none.")] = 1.0
+    negative_label: Annotated[
+        str | None, _help("Class that guidance leads away from in sampling; none: from cards without a label.")
+    ] = None
     # Hub
     push_to_hub: Annotated[bool, _help("Push the run to the Hugging Face Hub when it is done.")] = False
     hub_model_id: Annotated[str | None, _help("Repository on the Hub, like name/model.")] = None
@@ -109,6 +113,8 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(self, name)}")
         if self.max_train_steps is not None and self.max_train_steps <= 0:
             raise ValueError(f"max_train_steps must be above 0 or left out, and is {self.max_train_steps}")
+        if not 0 <= self.snr_floor <= self.snr_gamma:
+            raise ValueError(f"snr_floor must lie in 0 to snr_gamma ({self.snr_gamma}), and is {self.snr_floor}")
         if self.lr_warmup_steps < 0 or self.seed < 0 or self.weight_decay < 0:
             raise ValueError("lr_warmup_steps, seed and weight_decay must not be negative")
         if not self.block_out_channels or any(c <= 0 or c % self.norm_num_groups for c in self.block_out_channels):
@@ -169,6 +175,7 @@ PRESETS: dict[str, TrainingConfig] = {
         resnet_time_scale_shift="scale_shift",
         # Folded pixels leave a narrow net no room to pass the noise on, as the other predictions must (Li & He 2025).
         prediction_type="sample",
+        snr_floor=0.1,
         mask_weight=2.0,
         train_batch_size=8,
         learning_rate=9e-4,
@@ -180,7 +187,8 @@ PRESETS: dict[str, TrainingConfig] = {
         eval_batch_size=15,
         sampler="ddpm",
         num_inference_steps=40,
-        guidance_scale=1.0,
+        guidance_scale=2.0,
+        negative_label="CLEAN",
     ),
     "card": _OURS.replace(num_epochs=200),
     "card_large": _OURS.replace(

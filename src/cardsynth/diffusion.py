@@ -29,18 +29,23 @@ def training_target(
 
 
 def loss_weights(
-    noise_scheduler: DDPMScheduler, timesteps: torch.Tensor, weighting: str = "none", snr_gamma: float = 5.0
+    noise_scheduler: DDPMScheduler,
+    timesteps: torch.Tensor,
+    weighting: str = "none",
+    snr_gamma: float = 5.0,
+    snr_floor: float = 0.0,
 ) -> torch.Tensor:
     """Weight of each timestep's squared error, (B,): ones, or min-SNR-gamma (Hang et al. 2023, section 3.4).
 
     `min_snr` weighs the error of the image by min(SNR, gamma), expressed for what the net predicts: the error of the
-    noise is SNR times that of the image, that of the velocity SNR + 1 times.
+    noise is SNR times that of the image, that of the velocity SNR + 1 times. The image's weight is nowhere below
+    `snr_floor`, which keeps high noise in view, where layout and colours are settled.
     """
     if weighting == "none":
         return torch.ones(timesteps.shape, device=timesteps.device)
     snr = compute_snr(noise_scheduler, timesteps)
     divisor = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
-    return snr.clamp(max=snr_gamma) / divisor[noise_scheduler.config.prediction_type]
+    return snr.clamp(snr_floor, snr_gamma) / divisor[noise_scheduler.config.prediction_type]
 
 
 def channel_shares(channels: int, mask_weight: float = 1.0, patch_size: int = 1) -> torch.Tensor:

@@ -71,8 +71,9 @@ def resolve_sampling(
     sampler: str | None = None,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
-) -> dict[str, str | int | float]:
-    """Sampler, steps and guidance with the model's defaults filled in; raises ValueError for what cannot be."""
+    negative_label: str | None = None,
+) -> dict[str, str | int | float | None]:
+    """Sampler, steps, guidance and negative label with the model's defaults filled in; raises ValueError for what cannot be."""
     own_sampler = model.config.sampler
     sampler = sampler or own_sampler
     if num_inference_steps is None:
@@ -80,8 +81,17 @@ def resolve_sampling(
         num_inference_steps = all_steps if sampler == "ddpm" != own_sampler else model.config.num_inference_steps
     if guidance_scale is None:
         guidance_scale = model.config.guidance_scale
+    if negative_label is None and model.config.negative_label in model.labels:
+        negative_label = model.config.negative_label
+    if negative_label is not None:
+        choose_labels(model, [0], negative_label)
     build_sampler(sampler, model.noise_scheduler, num_inference_steps)
-    return {"sampler": sampler, "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+    return {
+        "sampler": sampler,
+        "num_inference_steps": num_inference_steps,
+        "guidance_scale": guidance_scale,
+        "negative_label": negative_label,
+    }
 
 
 def generate(
@@ -92,21 +102,24 @@ def generate(
     sampler: str | None = None,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
+    negative_label: str | None = None,
     batch_size: int | None = None,
     mixed_precision: str = "no",
     progress: bool = True,
 ) -> Iterator[GeneratedBatch]:
     """Yield cards for seeds (whole numbers from 0), batch by batch, off the device; runs where the model's net lies.
 
-    A seed gives the same card at any batch size. Sampler, steps and guidance default to the run's settings (the steps
-    of DDPM, where it is not the run's own sampler, to all timesteps). A batch size that is not given is chosen to fit
+    A seed gives the same card at any batch size. Sampler, steps, guidance and negative label default to the run's
+    settings (the steps of DDPM, where it is not the run's own sampler, to all timesteps). Guidance leads a card away
+    from the card that the net would draw under the negative label; that class itself, and all classes where there is
+    none, it leads away from the card without a label (Ho & Salimans 2022). A batch size that is not given is chosen to fit
     memory, and halved when a GPU has too little. Raises ValueError for seeds, labels, sampler or steps that are wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be different whole numbers from 0")
     labels = choose_labels(model, seeds, labels)
-    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale)
+    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale, negative_label)
     height, width = model.config.size
     batch_size = batch_size or max(1, min(256, PIXELS_IN_BATCH // (height * width)))
     position = 0
@@ -135,6 +148,7 @@ def _generate_batch(
     sampler: str,
     num_inference_steps: int,
     guidance_scale: float,
+    negative_label: str | None,
 ) -> torch.Tensor:
     unet, device = model.unet, model.unet.device
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -145,6 +159,9 @@ def _generate_batch(
     if model.labels:
         class_labels = torch.tensor([model.labels.index(label) for label in labels], device=device)
         null_labels = torch.full_like(class_labels, len(model.labels))
+        if negative_label is not None:
+            other = class_labels != model.labels.index(negative_label)
+            null_labels[other] = model.labels.index(negative_label)
     guided = class_labels is not None and guidance_scale != 1
     if guided:
         class_labels = torch.cat([class_labels, null_labels])
@@ -191,6 +208,7 @@ def write_cards(
     sampler: str | None = None,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
+    negative_label: str | None = None,
     overwrite: bool = False,
     **others,
 ) -> Path:
@@ -205,7 +223,7 @@ def write_cards(
         raise CardError(
             f"{taken[0]} exists already, as do {len(taken)} of {len(seeds)}; take other seeds, or overwrite"
         )
-    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale)
+    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale, negative_label)
     batches = generate(model, seeds, labels, **how, **others)
     with CardWriter(out, overwrite) as writer:
         for batch in batches:

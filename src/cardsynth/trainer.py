@@ -179,7 +179,9 @@ class Trainer:
         timesteps = spread_timesteps(len(pixels), config.num_train_timesteps, generator)
         noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)
         target = training_target(self.noise_scheduler, clean_images, noise, timesteps)
-        weights = loss_weights(self.noise_scheduler, timesteps, config.loss_weighting, config.snr_gamma)
+        weights = loss_weights(
+            self.noise_scheduler, timesteps, config.loss_weighting, config.snr_gamma, config.snr_floor
+        )
         shares = channel_shares(pixels.shape[1], config.mask_weight, config.patch_size).to(device)
         labels = None
         if self.cards.label_names:
