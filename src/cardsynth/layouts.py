@@ -34,7 +34,7 @@ _LAYOUTS = (
     Layout("ledger", 1970, (7, 13), portraits.ledger, frame=1),
     Layout("framed", 1970, (3, 6), portraits.framed),
     Layout("checklist", 1970, (1, 2), portraits.checklist),
-    Layout("wirephoto", 1970, (3, 7), portraits.wirephoto),
+    Layout("wirephoto", 1970, (6, 10), portraits.wirephoto),
     Layout("sidebar", 1980, (5, 7), portraits.sidebar, frame=1),
     Layout("gazette", 1950, (2, 9), landscapes.gazette, landscape=True),
     Layout("halves", 1960, (1, 6), landscapes.halves, landscape=True, frame=1),

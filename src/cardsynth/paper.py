@@ -82,10 +82,10 @@ class Paper:
         corner = np.hypot(np.maximum(out_x, 0), np.maximum(out_y, 0))
         depth = radius - corner - np.minimum(np.maximum(out_x, out_y), 0)
         frayed = np.clip(corner / 0.02, 0, 1) * (corner > np.maximum(out_x, out_y))
-        fray = self.ragged * (0.0006 + 0.0012 * wear + 0.004 * wear * frayed)
+        fray = self.ragged * (0.0004 + 0.0005 * wear + 0.0035 * wear * frayed)
         return np.clip((depth + fray) * width + 0.5, 0, 1), depth, (left, top, right, lower)
 
     def worn(self, depth: np.ndarray, wear: float) -> np.ndarray:
         """Share of print and surface rubbed off towards the edges, 0 to 1: float32 (H, W)."""
-        reach = 0.014 * wear * (1 + 0.7 * self.cloud) * (1 + 0.5 * self.ragged)
+        reach = 0.012 * wear * (0.5 + 0.8 * self.cloud) * (1 + 0.4 * self.ragged)
         return np.clip(1.2 * (reach - depth) / 0.008 + 0.2 * self.fine * wear, 0, 1) * (depth < 0.06) * wear

@@ -59,8 +59,8 @@ def sidebar(press: Press, player: Player, rng: random.Random):
         press.text(1, 0.17, 0.39 + line * 0.145 * bottom, value, 0.062, anchor="mm", tone=0, fit=0.2)
     press.mark("vitals", 0.07, 0.31, 0.27, 0.43 + 4 * 0.145 * bottom)
     press.text(0, 0.33, 0.09, player.first.upper(), 0.07, "sans")
-    press.text(0, 0.33, 0.18, player.last.upper(), 0.115, fit=0.62, element="name")
-    press.text(1, 0.33, 0.255, f"{player.team} - {player.position}".upper(), 0.052, fit=0.62, element="team")
+    press.text(0, 0.33, 0.175, player.last.upper(), 0.110, fit=0.62, element="name")
+    press.text(1, 0.33, 0.258, f"{player.team} - {player.position}".upper(), 0.052, fit=0.62, element="team")
     press.box(0, 0.33, 0.29, 0.95, 0.298)
     press.table(0, 0.33, 0.31, 0.95, 0.62 * bottom, player.table("narrow"), rules=1, head_tone=0.35)
     press.paragraph(0, 0.33, 0.65 * bottom, 0.95, bottom - 0.13, player.sentences, 0.058, element="biography")
@@ -96,8 +96,8 @@ def ledger(press: Press, player: Player, rng: random.Random):
     press.polygon(1, [(0.05, 0.05), (0.27, 0.05), (0.27, 0.19), (0.16, 0.25), (0.05, 0.19)])
     press.text(1, 0.16, 0.13, str(player.number), 0.11, anchor="mm", tone=0, fit=0.19)
     press.mark("number", 0.05, 0.05, 0.27, 0.25)
-    press.text(0, 0.31, 0.09, player.name.upper(), 0.105, fit=0.64, element="name")
-    press.text(1, 0.31, 0.165, f"{player.position} - {player.team}".upper(), 0.06, fit=0.64, element="team")
+    press.text(0, 0.31, 0.095, player.name.upper(), 0.095, fit=0.64, element="name")
+    press.text(1, 0.31, 0.17, f"{player.position} - {player.team}".upper(), 0.06, fit=0.64, element="team")
     press.text(0, 0.31, 0.22, player.vitals_line, 0.044, "bold", fit=0.64, element="vitals")
     press.box(1, 0.05, 0.265, 0.95, bottom - 0.235, 0.2)
     rows = player.table("full")
@@ -129,7 +129,8 @@ def leaders(press: Press, player: Player, rng: random.Random):
         press.box(1, 0.10, y + lead / 2 - 0.0015, 0.90, y + lead / 2)
         value -= rng.randrange(1, 24)
     press.mark("table", 0.10, 0.31, 0.90, 0.31 + count * lead)
-    press.paragraph(0, 0.10, bottom - 0.18, 0.90, press.foot - 0.04, (f"{player.sentences[1]}",), 0.044, "sans", True)
+    figures = f"The {player.team} of {player.town} have kept these figures since 19{rng.randrange(10, 30)}."
+    press.paragraph(0, 0.10, bottom - 0.18, 0.90, press.foot - 0.04, (figures,), 0.044, "sans", True)
     press.text(0, 0.5, press.foot - 0.022, "© ORCHARD CONFECTIONS", 0.026, "fine", "mm")
 
 

@@ -166,7 +166,7 @@ class Press:
         """Lines of type that fill a box from its top: those whole sentences that it holds."""
         file, pixels = self.faces[face], max(4, round(height * self.down))
         full, space = (right - left) * self.across, 0.3 * pixels
-        room = max(1, int((bottom - top) / (1.22 * height)))
+        room = int((bottom - top) / (1.22 * height) + 0.01)
         lines: list[list[tuple[float, str]]] = []
         end = full
         for sentence in sentences:
@@ -178,15 +178,15 @@ class Press:
                     stop = -space
                 longer[-1] = [*longer[-1], (stop + space, word)]
                 stop += space + advance
-            if len(longer) <= room or not lines:
-                lines, end = longer[:room], stop
+            if len(longer) <= room:
+                lines, end = longer, stop
         for number, line in enumerate(lines):
             y = self.pad + (top + (number + 0.5) * 1.22 * height) * self.down + 0.36 * pixels
             x, last = line[-1]
             indent = (full - x - _figure(file, pixels, last)[1]) / 2 if centered else 0
             for x, word in line:
                 self._set(ink, self.pad + left * self.across + indent + x, y, word, file, pixels, round(255 * tone))
-        if element:
+        if element and lines:
             self.mark(element, left, top, right, top + len(lines) * 1.22 * height)
 
     def _set(self, ink, x, y, text, file, pixels, tone=255, flush_right=False):
@@ -212,10 +212,10 @@ class Press:
         for line in (top + lead, bottom - lead, bottom):
             self.box(rules, left, line - 0.0025, right, line + 0.0025)
         letters = [max(len(text) for text in column) for column in zip(*rows, strict=True)]
-        letters[0] = len(rows[0][0]) // 2 * 2
+        letters[0] = max(len(row[0]) for row in rows[:-1])
         room = (right - left - 0.03) / (sum(letters) + len(letters) - 1)
         file = self.faces[face]
-        pixels = max(4, round(min(lead * 0.86, 0.055, room / 0.48) * self.down))
+        pixels = max(4, round(min(lead * 0.82, 0.055, room / 0.48) * self.down))
         ends = [left + 0.015 + sum(letters[: column + 1]) * room + column * room for column in range(len(letters))]
         for end in ends[1:-1] if ruled == 2 else ():
             self.box(rules, end + 0.5 * room - thin, top + lead, end + 0.5 * room + thin, bottom)
