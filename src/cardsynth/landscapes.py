@@ -26,7 +26,7 @@ def annual(press: Press, player: Player, rng: random.Random):
         press.text(1, right - 0.015, m + 0.022 + line * 0.032, text, 0.031, anchor="rm", tone=0, fit=0.26)
     press.mark("vitals", right - 0.275, m + 0.005, right - 0.015, m + 0.135)
     rows = player.table("full")
-    end = min(foot - 0.05, m + 0.195 + 0.044 * len(rows))
+    end = min(foot - 0.045, max(foot - 0.13, m + 0.185 + 0.036 * len(rows)), m + 0.185 + 0.058 * len(rows))
     press.text(0, (m + right) / 2, m + 0.163, "COMPLETE MAJOR LEAGUE RECORD", 0.034, anchor="mm", fit=right - m)
     press.table(0, m, m + 0.185, right, end, rows, rules=1, head_tone=0.3, ruled=2)
     sentences, fine = player.sentences, foot - 0.012
@@ -50,11 +50,11 @@ def funnies(press: Press, player: Player, rng: random.Random):
     tall = max(0.03, (table - top) / 2 - 0.012)
     press.ellipse(accent, 0.26, middle, 0.21, tall, tone=0.35)
     press.ellipse(0, 0.26, middle, 0.21, tall, tone=0)
-    cartoon(press, rng, 0.26 - 0.75 * tall, middle - 0.93 * tall, 1.5 * tall, tint=accent)
+    cartoon(press, rng, 0.26 - 0.75 * tall, middle - 0.93 * tall, 1.5 * tall, tint=accent, scene=True)
     press.text(0, 0.26, middle + 0.72 * tall, player.doodle, 0.036, "italic", "mm", fit=0.25)
     press.box(0, 0.58, top + 0.005, right, table - 0.02, line=0.004)
     press.box(1, 0.584, top + 0.009, right - 0.004, table - 0.024, 0.15)
-    trivia(press, 0.60, top + 0.02, right - 0.02, table - 0.03, *player.trivia, min(0.046, tall / 3), 0, 0, "serif")
+    trivia(press, 0.60, top + 0.02, right - 0.02, table - 0.03, *player.trivia, 0.046, 0, 0, "serif")
     press.table(0, m, table, right, foot - 0.022, rows, rules=1, head_tone=1)
     press.text(0, m, foot - 0.008, "© ORCHARD CONFECTIONS", 0.020, "fine")
 
@@ -136,7 +136,7 @@ def halves(press: Press, player: Player, rng: random.Random):
     press.box(0, left, m, right, table - 0.02, line=0.005)
     press.box(accent, left + 0.005, m + 0.005, right - 0.005, table - 0.025, 0.18 if accent == 1 else 0.5)
     side = max(0.03, min(table - m - 0.09, 0.4))
-    cartoon(press, rng, (left + right - side) / 2, m + 0.015, side, tint=accent)
+    cartoon(press, rng, (left + right - side) / 2, m + 0.015, side, tint=accent, scene=True)
     caption = table - 0.05
     press.text(0, (left + right) / 2, caption, player.doodle, 0.04, "italic", "mm", fit=right - left - 0.04)
     press.table(0, left, table, right, foot - 0.025, rows, rules=0)
@@ -157,7 +157,7 @@ def marquee(press: Press, player: Player, rng: random.Random):
     press.text(0, m + 0.02, m + 0.165, where, 0.038, fit=0.66, element="team")
     rows = player.table("full")
     quiz = foot - 0.115
-    end = min(quiz - 0.015, m + 0.215 + 0.044 * len(rows))
+    end = min(quiz - 0.015, max(quiz - 0.11, m + 0.215 + 0.036 * len(rows)), m + 0.215 + 0.055 * len(rows))
     press.table(0, m, m + 0.215, right, end, rows, rules=1, head_tone=1, ruled=1)
     press.paragraph(0, m, end + 0.012, right, quiz - 0.01, player.sentences, 0.037, "sans", element="biography")
     press.box(1, m, quiz, right, foot, line=0.004)

@@ -28,19 +28,19 @@ class Layout:
 _LAYOUTS = (
     Layout("banner", 1950, (1, 3), portraits.banner, frame=1),
     Layout("reverse", 1950, (2, 5), portraits.reverse, frame=1),
-    Layout("comic", 1960, (1, 5), portraits.comic),
+    Layout("comic", 1960, (1, 4), portraits.comic),
     Layout("pennant", 1960, (3, 5), portraits.pennant, frame=1),
     Layout("leaders", 1970, (6, 12), portraits.leaders),
     Layout("ledger", 1970, (7, 13), portraits.ledger, frame=1),
     Layout("framed", 1970, (3, 6), portraits.framed),
     Layout("checklist", 1970, (1, 2), portraits.checklist),
-    Layout("wirephoto", 1970, (6, 10), portraits.wirephoto),
+    Layout("wirephoto", 1970, (4, 7), portraits.wirephoto),
     Layout("sidebar", 1980, (5, 7), portraits.sidebar, frame=1),
     Layout("gazette", 1950, (2, 9), landscapes.gazette, landscape=True),
     Layout("halves", 1960, (1, 6), landscapes.halves, landscape=True, frame=1),
-    Layout("funnies", 1970, (2, 6), landscapes.funnies, landscape=True, frame=1),
+    Layout("funnies", 1970, (1, 4), landscapes.funnies, landscape=True, frame=1),
     Layout("autograph", 1970, (1, 4), landscapes.autograph, landscape=True),
-    Layout("marquee", 1970, (2, 9), landscapes.marquee, landscape=True),
+    Layout("marquee", 1970, (2, 8), landscapes.marquee, landscape=True),
     Layout("annual", 1980, (6, 15), landscapes.annual, landscape=True, frame=1),
 )
 LAYOUTS = {layout.name: layout for layout in _LAYOUTS}

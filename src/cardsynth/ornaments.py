@@ -16,18 +16,71 @@ POSES = (
       ((0.54, 0.43), (0.36, 0.50), (0.30, 0.36)), ((0.54, 0.43), (0.70, 0.54), (0.84, 0.46))), None, (0.14, 0.44)),
     ((0.46, 0.42, 0.15), (((0.46, 0.54), (0.46, 0.72)), ((0.30, 0.94), (0.46, 0.72), (0.64, 0.94)),
       ((0.46, 0.58), (0.30, 0.50), (0.26, 0.30)), ((0.46, 0.58), (0.64, 0.48), (0.72, 0.24))), None, (0.74, 0.14)),
+    ((0.34, 0.44, 0.15), (((0.40, 0.56), (0.52, 0.72)), ((0.38, 0.92), (0.52, 0.72), (0.66, 0.66), (0.74, 0.92)),
+      ((0.42, 0.60), (0.34, 0.74), (0.22, 0.82)), ((0.42, 0.60), (0.50, 0.80), (0.34, 0.86))), None, (0.10, 0.88)),
+    ((0.26, 0.50, 0.15), (((0.32, 0.62), (0.50, 0.78)), ((0.90, 0.90), (0.70, 0.84), (0.50, 0.78), (0.66, 0.68),
+      (0.84, 0.76)), ((0.34, 0.66), (0.20, 0.78), (0.12, 0.90)), ((0.34, 0.66), (0.42, 0.48), (0.52, 0.34))), None,
+     (0.84, 0.40)),
+    ((0.52, 0.30, 0.17), (((0.52, 0.46), (0.52, 0.68)), ((0.36, 0.92), (0.44, 0.68), (0.52, 0.68), (0.60, 0.68),
+      (0.68, 0.92)), ((0.52, 0.50), (0.38, 0.58), (0.30, 0.48)), ((0.52, 0.50), (0.68, 0.58), (0.56, 0.64))), None,
+     (0.22, 0.36)),
 )  # fmt: skip
 
 
-def cartoon(press: Press, rng: random.Random, left, top, side, ink=0, tint=1, skin=0.0):
-    """A ball player drawn in a square of the given side; `skin` is the tone of ink `tint` on shirt and cap."""
+def _scene(press: Press, rng: random.Random, left, top, side, ink, tint):
+    """What stands behind a cartoon figure in a square of the given side: a fence, a crowd, hills and sun, or a tree."""
+    thin = 0.012 * side
+
+    def line(*points):
+        press.stroke(ink, [(left + x * side, top + y * side) for x, y in points], thin)
+
+    def round_(x, y, radius, tone):
+        press.ellipse(tint, left + x * side, top + y * side, radius * side, tone=tone)
+        if tint != ink:
+            press.ellipse(ink, left + x * side, top + y * side, radius * side, line=thin)
+
+    kind = rng.choice(("fence", "crowd", "hills", "tree"))
+    if kind == "fence":
+        for post in range(11):
+            x = 0.02 + post * 0.096
+            line((x, 0.92), (x, 0.56), (x + 0.035, 0.52), (x + 0.07, 0.56), (x + 0.07, 0.92))
+        line((0, 0.64), (1, 0.64))
+    elif kind == "crowd":
+        for row in range(3):
+            for seat in range(11 - row % 2):
+                x, y = 0.03 + 0.094 * (seat + 0.5 * (row % 2)), 0.62 - 0.085 * row + rng.uniform(-0.012, 0.012)
+                round_(x, y, 0.034, rng.choice((0.0, 0.3, 0.6)))
+        line((0, 0.67), (1, 0.67))
+    elif kind == "hills":
+        round_(0.82, 0.15, 0.09, 0.6)
+        for turn in range(8):
+            x, y = math.cos(turn * math.pi / 4), math.sin(turn * math.pi / 4)
+            line((0.82 + 0.12 * x, 0.15 + 0.12 * y), (0.82 + 0.16 * x, 0.15 + 0.16 * y))
+        line(*((n / 20, 0.68 - 0.10 * abs(math.sin(0.35 * n + 1))) for n in range(21)))
+        line(*((n / 20, 0.80 - 0.03 * math.sin(0.5 * n)) for n in range(21)))
+    else:
+        line((0.12, 0.93), (0.13, 0.45))
+        line((0.18, 0.93), (0.17, 0.45))
+        for x, y in ((0.06, 0.36), (0.24, 0.36), (0.10, 0.22), (0.21, 0.20), (0.15, 0.33)):
+            round_(x, y, 0.10, 0.45)
+        for x in (0.45, 0.62, 0.80, 0.93):
+            line((x, 0.94), (x + 0.01, 0.88), (x + 0.02, 0.94), (x + 0.04, 0.89))
+
+
+def cartoon(press: Press, rng: random.Random, left, top, side, ink=0, tint=1, skin=0.0, scene=False):
+    """A ball player drawn in a square of the given side, before a scene where asked to.
+
+    `skin` is the tone of ink `tint` on shirt and cap.
+    """
     head, limbs, bat, ball = rng.choice(POSES)
     mirrored = rng.random() < 0.5
 
     def place(point):
         return left + (1 - point[0] if mirrored else point[0]) * side, top + point[1] * side
 
-    line = max(0.010, 0.036 * side)
+    if scene:
+        _scene(press, rng, left, top, side, ink, tint)
+    line = max(0.006, 0.036 * side)
     (x, y), radius = place(head), head[2] * side
     (shoulder, hip), legs, *arms = limbs
     for width in (2.6 * line, 1.2 * line):
@@ -100,7 +153,11 @@ def badge(press: Press, x, y, radius, number, shape, ink=1):
 
 
 def trivia(press: Press, left, top, right, bottom, question, answer, height, ink=0, head=1, face="sans"):
-    """A trivia question under its head line, and its answer upside down at the foot of the box."""
+    """A trivia question under its head line, and its answer upside down at the foot of the box.
+
+    Type is of the given height, or as small as three lines of question need.
+    """
+    height = min(height, (bottom - top) / 6.5)
     press.text(head, (left + right) / 2, top + 0.6 * height, "BASEBALL QUIZ", height, anchor="mm", fit=right - left)
     press.paragraph(ink, left, top + 1.4 * height, right, bottom - 1.3 * height, (question,), height, face, True)
     middle = bottom - 0.6 * height
@@ -128,7 +185,7 @@ def signature(press: Press, rng: random.Random, left, top, right, bottom, ink=0)
             turn = 2 * math.pi * sample / 14
             rise = heights[letter] * height * (1 - math.cos(turn)) / 2
             across = pen + step * sample / 14 - loop * math.sin(turn) * (1 if letter % 3 else 0.6)
-            points.append((across + 0.35 * rise * press.bottom, base - rise))
+            points.append((across + 0.5 * rise, base - rise))
         pen += step
         if letter + 1 == capitals[1]:
             press.stroke(ink, points, 0.0065)

@@ -74,7 +74,7 @@ def comic(press: Press, player: Player, rng: random.Random):
     split = 0.47 * bottom
     press.box(0, 0.05, 0.05, 0.95, split, line=0.010)
     press.box(press.accent, 0.060, 0.060, 0.940, split - 0.010, 0.40)
-    cartoon(press, rng, 0.10, 0.09, split - 0.16, tint=press.accent)
+    cartoon(press, rng, 0.10, 0.09, split - 0.16, tint=press.accent, scene=True)
     x, y = 0.71, 0.26 * bottom - 0.03
     for ink, tone in ((press.accent, 0), (0, 1)):
         press.polygon(ink, [(x - 0.12, y + 0.05), (x - 0.26, y + 0.17), (x - 0.02, y + 0.10)], tone)
@@ -208,12 +208,24 @@ def wirephoto(press: Press, player: Player, rng: random.Random):
     press.text(0, 0.28, 0.225, player.vitals_line, 0.042, "bold", fit=0.67, element="vitals")
     rows = player.table("full")
     table = press.foot - 0.036 - 0.05 * len(rows)
-    height = max(0.02, table - 0.28)
-    press.box(0, 0.05, 0.265, 0.50, table - 0.02, line=0.006)
-    trivia(press, 0.075, 0.28, 0.475, table - 0.035, *player.trivia, min(0.055, height / 5), 0, 1, "serif")
+    height = max(0.02, table - 0.285)
+    split = 0.265 + 0.56 * height
+    press.box(0, 0.05, 0.265, 0.50, split, line=0.005)
+    trivia(press, 0.07, 0.28, 0.48, split - 0.015, *player.trivia, 0.055, 0, 1, "serif")
+    press.paragraph(
+        0,
+        0.05,
+        split + 0.015,
+        0.50,
+        table - 0.02,
+        player.sentences,
+        0.048,
+        "serif",
+        element="biography",
+    )
     press.box(accent, 0.53, 0.265, 0.95, table - 0.02, 0.25)
     side = min(0.38, max(0.02, height - 0.10))
-    cartoon(press, rng, 0.74 - side / 2, 0.275, side, tint=accent)
+    cartoon(press, rng, 0.74 - side / 2, 0.275, side, tint=accent, scene=True)
     press.text(0, 0.74, table - 0.05, player.doodle, 0.044, "italic", "mm", fit=0.39)
     press.table(0, 0.05, table, 0.95, press.foot - 0.03, rows, rules=1, head_tone=0.35, ruled=2)
     press.text(0, 0.05, press.foot - 0.012, "© QUILL & ANCHOR. LITHO IN THE VALLEY", 0.024, "fine")

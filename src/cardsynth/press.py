@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-DOTS = 125  # of the screen across the card's shorter side: 50 lines an inch
+DOTS = 150  # of the screen across the card's shorter side: 60 lines an inch
 SMALLEST_CELL = 2.6  # pixels: finer dots than these are printed as a flat tone
 SCREEN_ANGLES = (45, 75, 15)  # degrees, one for each ink
 
