@@ -2,6 +2,9 @@
 
 import json
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from PIL import Image
 from cardsynth.layouts import LAYOUTS
 from cardsynth.players import COLUMNS, invent_player
 from cardsynth.press import Press
-from cardsynth.printing import print_card
+from cardsynth.printing import print_card, turn_box
 from cardsynth.styles import INKS, STOCKS, STYLES
 
 SIZES = [(16, 16), (80, 64), (40, 32), (16, 40), (64, 20), (83, 61), (97, 130), (128, 128), (160, 128), (250, 350),
@@ -137,13 +140,20 @@ def test_elements_lie_on_the_card_and_hold_print(name):
                 assert inside.std(axis=(0, 1)).max() > 12, (box, elements)
 
 
-def test_an_element_is_where_it_says():
-    """On a blank press, a lone table's ink fills its box after shift and turn."""
-    for seed in range(5):
-        picture, _, about = of_layout("annual", (320, 256), seed)
-        left, top, width, height = about["elements"]["bbox"][about["elements"]["name"].index("table")]
-        assert (height > width) == (about["layout"] == "annual")
-        assert picture[top : top + height, left : left + width].std() > picture[: top + 1, :left].std() * 0.5
+def test_a_box_turns_with_its_picture():
+    sheet = np.zeros((30, 50), bool)
+    sheet[4:9, 11:31] = True
+    for turned in (0, 90, 270):
+        down, across = np.nonzero(np.rot90(sheet, turned // 90))
+        expected = (across.min(), down.min(), across.max() + 1, down.max() + 1)
+        assert turn_box((11, 4, 31, 9), turned, 50, 30) == expected
+
+
+def test_a_sheet_is_drawn(tmp_path):
+    script = Path(__file__).parent.parent / "benchmarks/sheet.py"
+    command = [sys.executable, str(script), str(tmp_path / "sheet.png"), "--count", "3", "--size", "40", "32"]
+    subprocess.run([*command, "--columns", "2"], check=True, capture_output=True)
+    assert Image.open(tmp_path / "sheet.png").size == (88, 104)
 
 
 @pytest.mark.parametrize("size", SIZES)

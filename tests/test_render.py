@@ -73,10 +73,11 @@ def test_clean_cards_have_no_damage():
 
 
 def test_light_stains_are_weaker_than_full_ones_and_white_marks_are_bright():
-    for seed in range(10):
-        mean = {label: (lambda pair: pair[0][pair[1]].mean())(change(label, seed)) for label in DAMAGED}
-        assert mean["SMALL"] < mean["FULL_CARD"] < 1.4 * mean["LIGHT"] < -14
-        assert mean["WHITE_MARKS"] > 10
+    pairs = {label: [change(label, seed) for seed in range(10)] for label in DAMAGED}
+    mean = {label: [difference[mask].mean() for difference, mask in pairs[label]] for label in DAMAGED}
+    darker = {label: np.mean(values) for label, values in mean.items()}
+    assert darker["SMALL"] < darker["FULL_CARD"] < 1.4 * darker["LIGHT"] < -14
+    assert min(mean["WHITE_MARKS"]) > 10
 
 
 @pytest.mark.parametrize("label", ["SMALL", "WHITE_MARKS"])

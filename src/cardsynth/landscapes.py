@@ -39,9 +39,9 @@ def funnies(press: Press, player: Player, rng: random.Random):
     """A cartoon in an ellipse beside a quiz with its answer upside down, a band with the name and a table."""
     m, right, foot, accent = press.margin, press.right, press.foot, press.accent
     press.box(1, m, m, right, m + 0.11, radius=0.02)
-    press.text(1, m + 0.16, m + 0.057, player.name.upper(), 0.085, tone=0, fit=0.44, element="name")
+    press.text(1, m + 0.16, m + 0.057, player.name.upper(), 0.085, tone=0, fit=0.43, element="name")
     where = f"{player.team} - {player.position}".upper()
-    press.text(1, right - 0.02, m + 0.057, where, 0.042, anchor="rm", tone=0, fit=0.30, element="team")
+    press.text(1, right - 0.02, m + 0.057, where, 0.042, anchor="rm", tone=0, fit=0.27, element="team")
     ball(press, m + 0.075, m + 0.075, 0.075, player.number)
     press.text(0, m + 0.17, m + 0.135, player.vitals_line, 0.034, fit=right - m - 0.18, element="vitals")
     rows = player.table("middle")
@@ -64,7 +64,7 @@ def autograph(press: Press, player: Player, rng: random.Random):
     m, right, foot, accent = press.margin, press.right, press.foot, press.accent
     press.box(0, m, m, right, foot, line=0.006)
     press.box(1, m + 0.02, m + 0.02, m + 0.25, foot - 0.02)
-    badge(press, m + 0.135, m + 0.115, 0.075, player.number, "disc", 0)
+    badge(press, m + 0.135, m + 0.115, 0.075, player.number, "disc", 0, under=1)
     pairs = (*player.vitals, ("HOME", player.home.upper()))
     lead = max(0.02, (foot - m - 0.24) / len(pairs))
     for line, (label, value) in enumerate(pairs):
@@ -118,7 +118,7 @@ def halves(press: Press, player: Player, rng: random.Random):
     middle = 0.46
     press.box(1, m, m, middle, foot, 0.30)
     press.box(1, m, m, middle, m + 0.16)
-    badge(press, m + 0.075, m + 0.08, 0.062, player.number, "diamond", 0)
+    badge(press, m + 0.075, m + 0.08, 0.062, player.number, "diamond", 0, under=1)
     press.text(1, m + 0.16, m + 0.052, player.first.upper(), 0.048, "sans", tone=0, fit=middle - m - 0.17)
     press.text(1, m + 0.16, m + 0.108, player.last.upper(), 0.072, tone=0, fit=middle - m - 0.17, element="name")
     where = f"{player.town} {player.team}".upper()

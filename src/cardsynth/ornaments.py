@@ -136,8 +136,8 @@ def ball(press: Press, x, y, radius, number, ink=0, under=1):
     press.mark("number", x - radius, y - radius, x + radius, y + radius)
 
 
-def badge(press: Press, x, y, radius, number, shape, ink=1):
-    """The card's number knocked out of a badge: star, shield, diamond, disc or box."""
+def badge(press: Press, x, y, radius, number, shape, ink=1, under=None):
+    """The card's number knocked out of a badge (star, shield, diamond, disc or box), and of ink `under` beneath it."""
     turns = [math.pi * (2 * step - 10) / 20 for step in range(20)]
     outlines = {
         "star": [(math.cos(turn) * (1 - 0.16 * (n % 2)), math.sin(turn) * (1 - 0.16 * (n % 2)))
@@ -148,7 +148,8 @@ def badge(press: Press, x, y, radius, number, shape, ink=1):
         "box": [(-1, -0.7), (1, -0.7), (1, 0.7), (-1, 0.7)],
     }  # fmt: skip
     press.polygon(ink, [(x + across * radius, y + down * radius) for across, down in outlines[shape]])
-    press.text(ink, x, y, str(number), radius * 0.85, anchor="mm", tone=0, fit=radius * 1.25)
+    for plate in (ink,) if under is None else (ink, under):
+        press.text(plate, x, y, str(number), radius * 0.85, anchor="mm", tone=0, fit=radius * 1.25)
     press.mark("number", x - radius, y - radius, x + radius, y + radius)
 
 

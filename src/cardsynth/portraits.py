@@ -189,9 +189,9 @@ def checklist(press: Press, player: Player, rng: random.Random):
         for place in range(count):
             y = 0.235 + (place + 0.5) * lead
             press.box(0, left, y - 0.012, left + 0.024, y + 0.012, line=0.003)
-            press.text(0, left + 0.105, y, str(first + column * count + place), 0.036, "sans", "rm")
+            press.text(0, left + 0.105, y, str(first + column * count + place), 0.038, "sans", "rm")
             press.text(
-                0, left + 0.12, y, " ".join(invent_name(rng)), 0.036, "bold" if place % 7 == 0 else "sans", fit=0.29
+                0, left + 0.12, y, " ".join(invent_name(rng)), 0.040, "bold" if place % 7 == 0 else "sans", fit=0.29
             )
     press.box(1, 0.50, 0.23, 0.502, 0.235 + count * lead)
     press.mark("table", 0.075, 0.235, 0.925, 0.235 + count * lead)
@@ -202,7 +202,7 @@ def wirephoto(press: Press, player: Player, rng: random.Random):
     """A header of big type, a quiz with its answer upside down beside a cartoon, a ruled table at the foot."""
     accent = press.accent
     badge(press, 0.15, 0.15, 0.10, player.number, rng.choice(("star", "shield", "diamond")), 1)
-    press.text(0, 0.28, 0.09, player.name.upper(), 0.10, fit=0.67, element="name")
+    press.text(0, 0.28, 0.09, player.name.upper(), 0.09, fit=0.67, element="name")
     press.box(1, 0.28, 0.135, 0.95, 0.195)
     press.text(1, 0.30, 0.166, f"{player.team} - {player.position}".upper(), 0.052, tone=0, fit=0.63, element="team")
     press.text(0, 0.28, 0.225, player.vitals_line, 0.042, "bold", fit=0.67, element="vitals")
@@ -225,7 +225,7 @@ def wirephoto(press: Press, player: Player, rng: random.Random):
     )
     press.box(accent, 0.53, 0.265, 0.95, table - 0.02, 0.25)
     side = min(0.38, max(0.02, height - 0.10))
-    cartoon(press, rng, 0.74 - side / 2, 0.275, side, tint=accent, scene=True)
+    cartoon(press, rng, 0.74 - side / 2, 0.265 + (height - 0.04 - side) / 2, side, tint=accent, scene=True)
     press.text(0, 0.74, table - 0.05, player.doodle, 0.044, "italic", "mm", fit=0.39)
     press.table(0, 0.05, table, 0.95, press.foot - 0.03, rows, rules=1, head_tone=0.35, ruled=2)
     press.text(0, 0.05, press.foot - 0.012, "© QUILL & ANCHOR. LITHO IN THE VALLEY", 0.024, "fine")

@@ -215,7 +215,7 @@ class Press:
         letters[0] = max(len(row[0]) for row in rows[:-1])
         room = (right - left - 0.03) / (sum(letters) + len(letters) - 1)
         file = self.faces[face]
-        pixels = max(4, round(min(lead * 0.82, 0.055, room / 0.48) * self.down))
+        pixels = max(4, round(min(lead * 0.82, 0.055, room / (0.54 if ruled == 2 else 0.48)) * self.down))
         ends = [left + 0.015 + sum(letters[: column + 1]) * room + column * room for column in range(len(letters))]
         for end in ends[1:-1] if ruled == 2 else ():
             self.box(rules, end + 0.5 * room - thin, top + lead, end + 0.5 * room + thin, bottom)

@@ -135,8 +135,11 @@ def _scan(picture: np.ndarray, blur: float, quality: int | None) -> np.ndarray:
     return np.array(image)
 
 
-def _turn_box(box, turned: int, width: float, height: float) -> tuple[float, float, float, float]:
-    """A box (left, top, right, bottom) on an upright sheet of width and height, after a turn counter-clockwise."""
+def turn_box(box, turned: int, width: float, height: float) -> tuple[float, float, float, float]:
+    """A box (left, top, right, bottom) of an upright sheet, turned with it by 0, 90 or 270 degrees counter-clockwise.
+
+    width, height: those of the upright sheet, in the units of the box.
+    """
     left, top, right, bottom = box
     if turned == 90:
         return top, width - right, bottom, width - left
@@ -150,7 +153,7 @@ def _centering(press: Press, layout: Layout, shifts, borders, turned: int, size:
     x, y = (value / factor for value, factor in zip(shifts[layout.frame], press.factors, strict=True))
     frame = [side * press.width for side in (press.margin, press.margin, press.right, press.foot)]
     frame = (frame[0] + x, frame[1] + y, frame[2] + x, frame[3] + y)
-    left, top, right, bottom = _turn_box(frame, turned, press.width, press.height)
+    left, top, right, bottom = turn_box(frame, turned, press.width, press.height)
     height, width = size
     borders = [border * width for border in borders]
     shares = {}
@@ -169,7 +172,7 @@ def _elements(press: Press, shift: tuple[int, int], turned: int, size: tuple[int
     x, y = (value / factor for value, factor in zip(shift, press.factors, strict=True))
     for name, *box in press.elements:
         left, top, right, bottom = (side * press.width + (x, y)[axis % 2] for axis, side in enumerate(box))
-        left, top, right, bottom = _turn_box((left, top, right, bottom), turned, press.width, press.height)
+        left, top, right, bottom = turn_box((left, top, right, bottom), turned, press.width, press.height)
         left, top = max(0, int(left)), max(0, int(top))
         right, bottom = min(size[1], int(np.ceil(right))), min(size[0], int(np.ceil(bottom)))
         if right > left and bottom > top:
