@@ -163,7 +163,7 @@ def marquee(press: Press, player: Player, rng: random.Random):
     press.box(1, m, quiz, right, foot, line=0.004)
     question, answer = player.trivia
     press.text(1, m + 0.015, quiz + 0.03, "QUIZ:", 0.036)
-    press.text(0, m + 0.09, quiz + 0.03, question, 0.036, "sans", fit=right - m - 0.11)
+    press.text(0, m + 0.105, quiz + 0.03, question, 0.036, "sans", fit=right - m - 0.125)
     press.text(0, right - 0.015, quiz + 0.082, f"Ans: {answer}", 0.032, "sans", "rm", fit=0.6, turned=True)
     press.text(0, m + 0.015, quiz + 0.085, "© HALF MOON PRESS", 0.02, "fine")
     press.mark("trivia", m, quiz, right, foot)

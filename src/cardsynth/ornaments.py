@@ -171,22 +171,26 @@ def trivia(press: Press, left, top, right, bottom, question, answer, height, ink
 def signature(press: Press, rng: random.Random, left, top, right, bottom, ink=0):
     """An invented facsimile signature: a scrawl of loops with two tall capitals, slanted, and a flourish."""
     width, height = right - left, bottom - top
+    slant = rng.uniform(0.1, 0.8)
     base, letters = top + 0.68 * height, rng.randint(9, 12)
     capitals = (0, rng.randint(4, 6))
     points = []
     heights = [rng.choice((0.16, 0.18, 0.2, 0.42, -0.3)) for _ in range(letters)]
     widths = [rng.uniform(0.7, 1.2) for _ in range(letters)]
     for capital in capitals:
-        heights[capital], widths[capital] = rng.uniform(0.6, 0.68), 1.7
+        heights[capital], widths[capital] = rng.uniform(0.5, 0.68), rng.uniform(1.3, 2.0)
     scale, pen = 0.86 * width / sum(widths), left
     for letter in range(letters):
         step = widths[letter] * scale
-        loop = (0.75 if letter in capitals else rng.uniform(0.1, 0.45)) * step
+        loop = (
+            (rng.uniform(0.3, 1.1) if letter in capitals else rng.uniform(0.1, 0.45)) * rng.choice((1, 1, -0.7)) * step
+        )
+        humps = rng.choice((1, 2)) if letter in capitals else 1
         for sample in range(14):
             turn = 2 * math.pi * sample / 14
-            rise = heights[letter] * height * (1 - math.cos(turn)) / 2
-            across = pen + step * sample / 14 - loop * math.sin(turn) * (1 if letter % 3 else 0.6)
-            points.append((across + 0.5 * rise, base - rise))
+            rise = heights[letter] * height * (1 - math.cos(humps * turn)) / 2 * (1 - 0.35 * (sample > 7) * (humps - 1))
+            across = pen + step * sample / 14 - loop * math.sin(turn)
+            points.append((across + slant * rise, base - rise))
         pen += step
         if letter + 1 == capitals[1]:
             press.stroke(ink, points, 0.0065)

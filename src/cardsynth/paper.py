@@ -82,7 +82,7 @@ class Paper:
         corner = np.hypot(np.maximum(out_x, 0), np.maximum(out_y, 0))
         depth = radius - corner - np.minimum(np.maximum(out_x, out_y), 0)
         frayed = np.clip(corner / 0.02, 0, 1) * (corner > np.maximum(out_x, out_y))
-        fray = self.ragged * (0.0004 + 0.0003 * wear + 0.0025 * wear * frayed)
+        fray = self.ragged * (0.0004 + 0.0003 * wear + 0.002 * wear * frayed)
         return np.clip((depth + fray) * width + 0.5, 0, 1), depth, (left, top, right, lower)
 
     def worn(self, depth: np.ndarray, wear: float) -> np.ndarray:

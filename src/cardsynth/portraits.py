@@ -130,7 +130,7 @@ def leaders(press: Press, player: Player, rng: random.Random):
         value -= rng.randrange(1, 24)
     press.mark("table", 0.10, 0.31, 0.90, 0.31 + count * lead)
     figures = f"The {player.team} of {player.town} have kept these figures since 19{rng.randrange(10, 30)}."
-    press.paragraph(0, 0.10, bottom - 0.18, 0.90, press.foot - 0.04, (figures,), 0.044, "sans", True)
+    press.paragraph(0, 0.10, bottom - 0.19, 0.90, press.foot - 0.03, (figures,), 0.044, "sans", True)
     press.text(0, 0.5, press.foot - 0.022, "© ORCHARD CONFECTIONS", 0.026, "fine", "mm")
 
 
@@ -178,13 +178,14 @@ def checklist(press: Press, player: Player, rng: random.Random):
     """A checklist of the set: two columns of numbers, boxes and names under a band."""
     press.box(0, 0.05, 0.05, 0.95, press.foot, line=0.006)
     press.box(1, 0.07, 0.07, 0.93, 0.20)
-    first = 1 + 66 * rng.randrange(10)
-    badge(press, 0.165, 0.135, 0.052, player.number, "box", 0)
-    press.box(1, 0.105, 0.095, 0.225, 0.175, 0)
-    press.text(1, 0.58, 0.112, "CHECKLIST", 0.075, anchor="mm", tone=0, fit=0.6, element="title")
-    press.text(1, 0.58, 0.170, f"CARDS {first} TO {first + 65}", 0.045, "sans", "mm", tone=0, fit=0.6)
     lead = 0.041
     count = max(3, int((press.foot - 0.30) / lead))
+    first = 1 + 2 * count * rng.randrange(10)
+    press.box(1, 0.09, 0.09, 0.23, 0.18, 0)
+    press.text(0, 0.16, 0.136, str(player.number), 0.075, anchor="mm", fit=0.11)
+    press.mark("number", 0.09, 0.09, 0.23, 0.18)
+    press.text(1, 0.58, 0.112, "CHECKLIST", 0.075, anchor="mm", tone=0, fit=0.6, element="title")
+    press.text(1, 0.58, 0.170, f"CARDS {first} TO {first + 2 * count - 1}", 0.045, "sans", "mm", tone=0, fit=0.6)
     for column, left in enumerate((0.075, 0.515)):
         for place in range(count):
             y = 0.235 + (place + 0.5) * lead
