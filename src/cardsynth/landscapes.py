@@ -26,7 +26,7 @@ def annual(press: Press, player: Player, rng: random.Random):
         press.text(1, right - 0.015, m + 0.022 + line * 0.032, text, 0.031, anchor="rm", tone=0, fit=0.26)
     press.mark("vitals", right - 0.275, m + 0.005, right - 0.015, m + 0.135)
     rows = player.table("full")
-    end = min(foot - 0.045, max(foot - 0.13, m + 0.185 + 0.036 * len(rows)), m + 0.185 + 0.058 * len(rows))
+    end = min(foot - 0.045, max(foot - 0.115, m + 0.185 + 0.031 * len(rows)), m + 0.185 + 0.058 * len(rows))
     press.text(0, (m + right) / 2, m + 0.163, "COMPLETE MAJOR LEAGUE RECORD", 0.034, anchor="mm", fit=right - m)
     press.table(0, m, m + 0.185, right, end, rows, rules=1, head_tone=0.3, ruled=2)
     sentences, fine = player.sentences, foot - 0.012

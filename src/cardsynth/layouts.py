@@ -41,6 +41,6 @@ _LAYOUTS = (
     Layout("funnies", 1970, (1, 4), landscapes.funnies, landscape=True, frame=1),
     Layout("autograph", 1970, (1, 4), landscapes.autograph, landscape=True),
     Layout("marquee", 1970, (2, 8), landscapes.marquee, landscape=True),
-    Layout("annual", 1980, (6, 15), landscapes.annual, landscape=True, frame=1),
+    Layout("annual", 1980, (6, 17), landscapes.annual, landscape=True, frame=1),
 )
 LAYOUTS = {layout.name: layout for layout in _LAYOUTS}

@@ -188,7 +188,7 @@ def invent_player(rng: random.Random, decade: int, seasons: int) -> Player:
             club = rng.choice(TOWNS.split())
         counts = (_pitching if position == "Pitcher" else _batting)(rng, skill)
         lines.append((year - seasons + season, club, counts))
-    best_year, _, best = max(lines, key=lambda line: line[2].get("W", line[2]["H"]))
+    best_year, _, best = max(lines, key=lambda line: line[2]["W"] if "W" in line[2] else line[2]["H"] / line[2]["AB"])
     feet, inches = divmod(rng.randrange(67, 78), 12)
     birth = year - seasons - rng.randrange(19, 25)
     facts = {

@@ -108,7 +108,7 @@ def ledger(press: Press, player: Player, rng: random.Random):
 
 
 def leaders(press: Press, player: Player, rng: random.Random):
-    """The all-time leaders of a club: a ranked list between two bands, with a pitcher's or batter's figure each."""
+    """The all-time leaders of a club: a ranked and ruled list of names and figures under a band."""
     bottom, accent = press.bottom, press.accent
     press.box(0, 0.05, 0.05, 0.95, press.foot, line=0.007)
     press.box(accent, 0.057, 0.057, 0.943, press.foot - 0.007, 0.22)
