@@ -47,9 +47,10 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = [
-        {"config", "folder", "diffusion", "styles"},
-        {"fitting", "model", "order", "device", "press", "stains", "readme"},
-        {"cards", "faults", "layouts", "runs", "hub"},
+        {"config", "folder", "diffusion", "styles", "press", "players", "paper"},
+        {"fitting", "model", "order", "device", "stains", "readme", "ornaments"},
+        {"cards", "faults", "portraits", "landscapes", "runs", "hub"},
+        {"layouts"},
         {"printing", "sampling", "recorder", "check", "judge"},
         {"render", "trainer", "evaluation"},
         {"training"},
