@@ -27,11 +27,11 @@ class Film:
 
     @cached_property
     def visible(self) -> float:
-        """The amount (0 to 1) from which it changes bare stock of middling colour by `VISIBLE` levels or more."""
+        """The amount from which it changes bare stock by `VISIBLE` levels; 1 where no amount up to 1 does."""
         amounts = np.arange(1, 256, dtype=np.float32)[None, :, None] / 255
         stock = np.broadcast_to(np.asarray(STOCK, np.float32), (1, 255, 3))
         change = np.abs(self.over(stock, amounts[..., 0]) - stock).max(axis=-1)[0]
-        return max(float(np.argmax(change >= VISIBLE) + 1) / 255, 2 * LEAST)
+        return float(np.argmax(np.append(change, VISIBLE) >= VISIBLE) + 1) / 255
 
     def over(self, light: np.ndarray, amount: np.ndarray) -> np.ndarray:
         """Print seen through the film: light (H, W, 3) in 0 to 255 and amount (H, W) -> float32 (H, W, 3).
@@ -67,7 +67,6 @@ TONE = Film((0.90, 0.80, 0.60), (176, 136, 84), 0.05)
 FOLD_DARK = Film((0.62, 0.60, 0.58), (60, 54, 50), 0.10)
 FOLD_LIGHT = Film((1, 1, 1), (255, 253, 247), 0.38)
 WATER = Film((0.74, 0.62, 0.46), (150, 116, 74), 0.10)
-HICKEY_INK = Film((0.30, 0.30, 0.32), (34, 30, 32), 0.70)
 RESIDUES = tuple(
     Film((0.9, 0.9, 0.9), tint, 0.82)
     for tint in ((228, 128, 150), (222, 176, 60), (120, 178, 150), (168, 138, 190), (216, 128, 76))

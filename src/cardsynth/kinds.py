@@ -11,7 +11,6 @@ from cardsynth.films import (
     FOLD_LIGHT,
     GLOSS,
     GUM,
-    HICKEY_INK,
     LIGHT_GUM,
     PENS,
     RESIDUES,
@@ -82,9 +81,12 @@ def _slab(rng: np.random.Generator, card: Card, shares: tuple[float, float], til
 def _gum(rng, card: Card, film: Film, shares, tilt, rim, seep_width, tears) -> list[Layer]:
     """A slab's rounded rectangle, uneven and darker at its rim, a tide line around it, gloss, torn paper fibre."""
     width = card.size[1]
-    wander = noise(rng, card.size, 0.16) + 0.4 * noise(rng, card.size, 0.05)
-    tide = _slab(rng, card, shares, tilt) + 0.008 * wander
-    slab = tide - seep_width * np.clip(1 + 0.8 * noise(rng, card.size, 0.22), 0.15, 2)
+    rectangle = _slab(rng, card, shares, tilt)
+    wander = (
+        0.55 * noise(rng, card.size, 0.24) + 0.30 * noise(rng, card.size, 0.09) + 0.12 * noise(rng, card.size, 0.03)
+    )
+    tide = rectangle + seep_width * np.clip(wander, -0.9, 1.6)
+    slab = rectangle - seep_width + 0.0025 * noise(rng, card.size, 0.05) + 0.0015 * noise(rng, card.size, 0.014)
     uneven = (
         0.17 * noise(rng, card.size, 0.11) + 0.09 * noise(rng, card.size, 0.028) + 0.05 * noise(rng, card.size, 0.01)
     )
@@ -103,8 +105,8 @@ def _gum(rng, card: Card, film: Film, shares, tilt, rim, seep_width, tears) -> l
 def _torn(rng, card: Card, center, radius) -> np.ndarray:
     """A patch where paper was pulled off: a ragged outline and fibres that lie one way."""
     depth = blob_depth(rng, card.size, center, radius * card.scale, 0.16, rng.uniform(0.45, 0.9))
-    depth = depth + 0.010 * noise(rng, card.size, 0.035) + 0.006 * noise(rng, card.size, 0.014)
-    fibre = np.clip(0.85 + 0.22 * noise(rng, card.size, 0.016, 3), 0.35, 1.2)
+    depth = depth + 0.012 * noise(rng, card.size, 0.03, 2) + 0.008 * noise(rng, card.size, 0.010, 3)
+    fibre = np.clip(0.75 + 0.28 * noise(rng, card.size, 0.012, 4) + 0.15 * noise(rng, card.size, 0.04), 0.30, 1.2)
     return cover(depth, card.size[1]) * fibre
 
 
@@ -150,8 +152,10 @@ def _white_marks(rng, card):
             shape = strip_depth(rng, card.size, center, half, length)
         depth = np.maximum(depth, shape)
     depth += 0.006 * noise(rng, card.size, 0.06) + 0.004 * noise(rng, card.size, 0.02)
-    crust = np.clip(0.80 + 0.16 * noise(rng, card.size, 0.03) + 0.12 * noise(rng, card.size, 0.012), 0.35, 1.1)
-    return [(WHITE, cover(depth, card.size[1]) * crust)]
+    crust = np.clip(0.80 + 0.20 * noise(rng, card.size, 0.03) + 0.16 * noise(rng, card.size, 0.010), 0.30, 1.1)
+    inside, step = cover(depth, card.size[1]), max(1, round(0.006 * card.size[1]))
+    cast = np.roll(inside, (step, step), axis=(0, 1))
+    return [(FOLD_DARK, 0.6 * np.maximum(cast - inside, 0)), (WHITE, inside * crust)]
 
 
 def _wax(rng, card):
@@ -176,10 +180,12 @@ def _residue(rng, card):
     """Crumbs and smears of something coloured that stuck."""
     film = RESIDUES[rng.integers(len(RESIDUES))]
     depth = blob_depth(rng, card.size, card.somewhere(rng, 0.25), rng.uniform(0.13, 0.21) * card.scale, 0.15, 0.65)
-    lumps = noise(rng, card.size, 0.055) + 0.3 * noise(rng, card.size, 0.02)
+    lumps = noise(rng, card.size, 0.045) + 0.35 * noise(rng, card.size, 0.018)
     depth = np.minimum(depth, 0.022 * (lumps + 0.55))
     thick = np.clip(0.8 + 0.3 * noise(rng, card.size, 0.03) + 4 * depth, 0.45, 1.5)
-    return [(film, cover(depth, card.size[1]) * thick)]
+    inside, step = cover(depth, card.size[1]), max(1, round(0.006 * card.size[1]))
+    cast = np.roll(inside, (step, step), axis=(0, 1))
+    return [(FOLD_DARK, 0.5 * np.maximum(cast - inside, 0)), (film, inside * thick)]
 
 
 def _toning(rng, card):
@@ -190,9 +196,8 @@ def _toning(rng, card):
     depth = np.float32(-9)
     for side, reach in zip(sides, reaches, strict=True):
         depth = np.maximum(depth, reach - side)
-    depth = depth + 0.020 * noise(rng, card.size, 0.14) + 0.007 * noise(rng, card.size, 0.04)
-    amount = np.clip(depth / 0.012 + 0.5, 0, 1) * np.clip(0.45 + 6 * depth, 0.45, 1.25)
-    return [(TONE, amount)]
+    depth = depth + 0.025 * noise(rng, card.size, 0.3) + 0.006 * noise(rng, card.size, 0.06)
+    return [(TONE, 1.2 * (1 - np.exp(-np.maximum(depth, 0) / 0.085)))]
 
 
 def _crease(rng, card):
@@ -210,7 +215,7 @@ def _crease(rng, card):
     flank = rng.uniform(0.016, 0.026) * card.scale
     width = card.size[1]
     crack = 0.0055 * card.scale + 0.0035 * noise(rng, card.size, 0.03)
-    slope = np.clip(1.1 - np.abs(aside) / flank * 0.75, 0, 1)
+    slope = np.clip(1.1 - np.abs(aside) / flank * 0.6, 0, 1)
     return [
         (FOLD_DARK, cover(np.minimum(aside, flank - aside), width) * slope),
         (FOLD_LIGHT, cover(np.minimum(-aside, flank + aside), width) * slope),
@@ -248,11 +253,11 @@ def _water_ring(rng, card):
     radius = rng.uniform(0.24, 0.38) * card.scale
     center = card.somewhere(rng, 0.2)
     width = card.size[1]
-    wander = 0.005 * noise(rng, card.size, 0.12)
+    wander = 0.004 * noise(rng, card.size, 0.3) + 0.0015 * noise(rng, card.size, 0.05)
     fade = np.clip(0.95 + 0.3 * noise(rng, card.size, 0.25), 0.5, 1.4)
     for _ in range(int(rng.choice((1, 2), p=(0.7, 0.3)))):
         across, down = turned(*grid(card.size), center, 0)
-        inward = radius * (1 + wander) + wander - np.hypot(across, down)
+        inward = radius + wander - np.hypot(across, down)
         band = rng.uniform(0.028, 0.042)
         ring = cover(np.minimum(inward, band - inward), width)
         edge = np.exp(-np.square(np.maximum(inward, 0) / max(0.008, 0.8 / width)))
@@ -263,20 +268,21 @@ def _water_ring(rng, card):
 
 def _hickey(rng, card):
     """A speck of dirt on the plate: a dot of ink in a halo that took none; where there is most ink of eight places."""
-    light = card.picture[..., 1]
-    dark, halo = (np.full(card.size, -9, np.float32) for _ in range(2))
+    step = max(1, card.size[1] // 32)
+    coarse = card.picture[::step, ::step].astype(np.float32)
+    paper, ink = np.quantile(coarse[card.area[::step, ::step] > 0.5], (0.85, 0.04), axis=0)
+    darkest = coarse.mean(axis=2)
+    halo, dot = (np.full(card.size, -9, np.float32) for _ in range(2))
     for _ in range(int(rng.integers(1, 4))):
         places = [card.somewhere(rng, 0.12) for _ in range(8)]
-        step = max(1, card.size[1] // 32)
-        tiny = light[::step, ::step]
-        x, y = min(
-            places, key=lambda place: tiny[int(place[1] * card.size[1] / step), int(place[0] * card.size[1] / step)]
-        )
-        radius = rng.uniform(0.048, 0.066) * card.scale
-        halo = np.maximum(halo, blob_depth(rng, card.size, (x, y), radius, 0.07, 0.85))
-        dark = np.maximum(dark, blob_depth(rng, card.size, (x, y), radius * rng.uniform(0.4, 0.5), 0.12))
-    width = card.size[1]
-    return [(TORN, cover(halo, width) * (1 - 0.85 * cover(dark, width))), (HICKEY_INK, cover(dark, width))]
+        rows, columns = (np.array([int(place[axis] * card.size[1]) // step for place in places]) for axis in (1, 0))
+        place, radius = places[np.argmin(darkest[rows, columns])], rng.uniform(0.047, 0.060) * card.scale
+        halo = np.maximum(halo, blob_depth(rng, card.size, place, radius, 0.05, 0.9))
+        dot = np.maximum(dot, blob_depth(rng, card.size, place, radius * rng.uniform(0.42, 0.55), 0.10))
+    bare = Film((0.97, 0.97, 0.97), tuple(np.minimum(paper + 13, 252).tolist()), 0.93)
+    inked = Film((0.8, 0.8, 0.8), tuple(ink.tolist()), 0.9)
+    spot = cover(dot, card.size[1])
+    return [(bare, cover(halo, card.size[1]) * (1 - 0.8 * spot)), (inked, spot)]
 
 
 # Pen marks as lines through points in a unit square, letters and signs.
