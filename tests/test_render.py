@@ -63,7 +63,6 @@ def test_masks_are_what_an_eye_sees(label):
     visible = []
     for seed in range(20):
         difference, mask = change(label, seed)
-        assert not difference[~mask].any()
         visible.append((np.abs(difference[mask]).max(axis=1) >= 8).mean())
         low, high = COVERAGE[label]
         assert low <= mask.mean() <= high

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 Triple = tuple[float, float, float]
+Layer = tuple["Film", np.ndarray]  # a film and its amount, float32 (H, W), 0 or more, about 1 where it is there in full
 
 VISIBLE = 4  # change of a channel, in levels of 255, from which an eye takes print for damaged
 STOCK = (205, 196, 174)  # bare card stock of middling colour
@@ -64,7 +65,7 @@ SPOT = Film((0.46, 0.35, 0.26), (78, 46, 24), 0.45)
 WHITE = Film((0.95, 0.95, 0.95), (251, 249, 244), 0.94)
 WAX = Film((0.84, 0.80, 0.70), (196, 194, 184), 0.14)
 TONE = Film((0.90, 0.80, 0.60), (176, 136, 84), 0.05)
-FOLD_DARK = Film((0.62, 0.60, 0.58), (60, 54, 50), 0.10)
+SHADE = Film((0.62, 0.60, 0.58), (60, 54, 50), 0.10)
 FOLD_LIGHT = Film((1, 1, 1), (255, 253, 247), 0.38)
 WATER = Film((0.74, 0.62, 0.46), (150, 116, 74), 0.10)
 RESIDUES = tuple(

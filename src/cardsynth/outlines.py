@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,30 @@ from PIL import Image, ImageDraw
 
 Size = tuple[int, int]
 Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Card:
+    """The card that is damaged: picture, uint8 (H, W, 3); area, its coverage of the picture, float32 (H, W); `scale`,
+    how large damage is against its usual length."""
+
+    picture: np.ndarray
+    area: np.ndarray
+    scale: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.area.shape
+
+    @property
+    def bottom(self) -> float:
+        """Height in card widths."""
+        return self.area.shape[0] / self.area.shape[1]
+
+    def somewhere(self, rng: np.random.Generator, margin: float) -> tuple[float, float]:
+        """A place on the card (x, y), `margin` card widths from its edges."""
+        return rng.uniform(margin, 1 - margin), rng.uniform(margin, self.bottom - margin)
 
 
 def grid(size: Size) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,33 @@
 """Surface damage with exact masks: one damage laid on a card, its soft and hard mask, boxes and severity."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from cardsynth.films import LEAST, lay
-from cardsynth.kinds import KINDS, Card
+from cardsynth.films import LEAST, Layer, lay
+from cardsynth.gum import full_card, light
+from cardsynth.marks import crease, hickey, pen_mark, scratch
+from cardsynth.outlines import Card
+from cardsynth.spots import residue, small, toning, water_ring, wax_stain, white_marks
 
+KINDS: dict[str, Callable[[np.random.Generator, Card], list[Layer]]] = {
+    "FULL_CARD": full_card,
+    "LIGHT": light,
+    "SMALL": small,
+    "WHITE_MARKS": white_marks,
+    "WAX_STAIN": wax_stain,
+    "RESIDUE": residue,
+    "TONING": toning,
+    "CREASE": crease,
+    "SCRATCH": scratch,
+    "WATER_RING": water_ring,
+    "HICKEY": hickey,
+    "PEN_MARK": pen_mark,
+}
 SEVERITIES = (0.25, 2.0)  # the least and the most of the dial
 CARD_SHARE = 0.5  # a pixel is the card's from this coverage on
 
