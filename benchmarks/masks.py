@@ -1,4 +1,4 @@
-"""Measures how well hard masks fit what damage changes: their IoU with the visible difference of card and clean twin."""
+"""Measures how well hard masks fit what damage changes: IoU with the visible difference of a card and its twin."""
 
 import argparse
 import json

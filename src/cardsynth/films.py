@@ -32,7 +32,7 @@ class Film:
         amounts = np.arange(1, 256, dtype=np.float32)[None, :, None] / 255
         stock = np.broadcast_to(np.asarray(STOCK, np.float32), (1, 255, 3))
         change = np.abs(self.over(stock, amounts[..., 0]) - stock).max(axis=-1)[0]
-        return float(np.argmax(np.append(change, VISIBLE) >= VISIBLE) + 1) / 255
+        return min(1.0, float(np.argmax(np.append(change, VISIBLE) >= VISIBLE) + 1) / 255)
 
     def over(self, light: np.ndarray, amount: np.ndarray) -> np.ndarray:
         """Print seen through the film: light (H, W, 3) in 0 to 255 and amount (H, W) -> float32 (H, W, 3).

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from PIL import Image
 
 from cardsynth.films import FOLD_LIGHT, PENS, SHADE, TORN, Film, Layer
 from cardsynth.outlines import Card, blob_depth, cover, curve, grid, noise, strokes, turned
@@ -57,21 +58,22 @@ def scratch(rng: np.random.Generator, card: Card) -> list[Layer]:
 
 def hickey(rng: np.random.Generator, card: Card) -> list[Layer]:
     """A speck of dirt on the plate: a dot of ink in a halo that took none; where there is most ink of eight places."""
-    step = max(1, card.size[1] // 32)
-    coarse = card.picture[::step, ::step].astype(np.float32)
-    paper, ink = np.quantile(coarse[card.area[::step, ::step] > 0.5], (0.85, 0.04), axis=0)
-    darkest = coarse.mean(axis=2)
+    width = card.size[1]
+    step = max(1, width // 32)
+    paper, ink = np.quantile(card.picture[::step, ::step][card.area[::step, ::step] > 0.5], (0.85, 0.04), axis=0)
+    cells = Image.fromarray(card.picture).convert("L").resize((20, round(20 * card.bottom)), Image.Resampling.BOX)
+    darkness = 255 - np.asarray(cells, np.int16)
     halo, dot = (np.full(card.size, -9, np.float32) for _ in range(2))
     for _ in range(int(rng.integers(1, 4))):
         places = [card.somewhere(rng, 0.12) for _ in range(8)]
-        rows, columns = (np.array([int(place[axis] * card.size[1]) // step for place in places]) for axis in (1, 0))
-        place, radius = places[np.argmin(darkest[rows, columns])], rng.uniform(0.047, 0.060) * card.scale
-        halo = np.maximum(halo, blob_depth(rng, card.size, place, radius, 0.05, 0.9))
-        dot = np.maximum(dot, blob_depth(rng, card.size, place, radius * rng.uniform(0.42, 0.55), 0.10))
+        darkest = max(places, key=lambda place: darkness[int(place[1] * 20), int(place[0] * 20)])
+        radius = rng.uniform(0.047, 0.060) * card.scale
+        halo = np.maximum(halo, blob_depth(rng, card.size, darkest, radius, 0.05, 0.9))
+        dot = np.maximum(dot, blob_depth(rng, card.size, darkest, radius * rng.uniform(0.42, 0.55), 0.10))
     bare = Film((0.97, 0.97, 0.97), tuple(np.minimum(paper + 13, 252).tolist()), 0.93)
     inked = Film((0.8, 0.8, 0.8), tuple(ink.tolist()), 0.9)
-    spot = cover(dot, card.size[1])
-    return [(bare, cover(halo, card.size[1]) * (1 - 0.8 * spot)), (inked, spot)]
+    spot = cover(dot, width)
+    return [(bare, cover(halo, width) * (1 - 0.8 * spot)), (inked, spot)]
 
 
 # Pen marks as lines through points in a unit square, letters and signs.
