@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cardsynth.config import CLASSES, EXTRA_CLASSES
-from cardsynth.films import VISIBLE, Film, lay
+from cardsynth.films import VISIBLE, Film, lay, torn
 from cardsynth.outlines import cover, curve, strokes
 from cardsynth.render import ALL_CLASSES, draw_card, draw_cards
 from cardsynth.stains import KINDS, damage_card
@@ -149,11 +149,18 @@ def test_films_absorb_and_cover_exponentially():
 
 def test_a_film_is_visible_from_where_bare_stock_changes():
     film = Film((0.9, 0.9, 0.9))
-    stock = np.full((1, 1, 3), 205, np.float32)
-    for amount, seen in ((film.visible, True), (film.visible - 1.5 / 255, False)):
-        change = np.abs(film.over(stock, np.full((1, 1), amount, np.float32)) - stock).max()
-        assert (change >= VISIBLE) == seen
-    assert Film((0.999, 0.999, 0.999)).visible == 1
+    for light in (205, 120):
+        stock = np.full((1, 1, 3), light, np.float32)
+        least = film.visible((light, light, light))
+        for amount, seen in ((least, True), (least - 1.5 / 255, False)):
+            change = np.abs(film.over(stock, np.full((1, 1), amount, np.float32)) - stock).max()
+            assert (change >= VISIBLE) == seen
+    assert Film((0.999, 0.999, 0.999)).visible((200, 200, 200)) == 1
+
+
+def test_torn_fibre_is_paler_than_any_stock():
+    for light in (90, 160, 225, 240):
+        assert min(torn((light, light, light)).tint) >= light + 14
 
 
 def test_laying_no_film_changes_nothing():

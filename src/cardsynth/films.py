@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -10,7 +9,6 @@ Triple = tuple[float, float, float]
 Layer = tuple["Film", np.ndarray]  # a film and its amount, float32 (H, W), 0 or more, about 1 where it is there in full
 
 VISIBLE = 4  # change of a channel, in levels of 255, from which an eye takes print for damaged
-STOCK = (205, 196, 174)  # bare card stock of middling colour
 LEAST = 0.5 / 255  # no thinner film is laid, so that a soft mask of 0 means untouched
 
 
@@ -26,12 +24,11 @@ class Film:
     tint: Triple = (0, 0, 0)
     body: float = 0.0
 
-    @cached_property
-    def visible(self) -> float:
-        """The amount from which it changes bare stock by `VISIBLE` levels; 1 where no amount up to 1 does."""
-        amounts = np.arange(1, 256, dtype=np.float32)[None, :, None] / 255
-        stock = np.broadcast_to(np.asarray(STOCK, np.float32), (1, 255, 3))
-        change = np.abs(self.over(stock, amounts[..., 0]) - stock).max(axis=-1)[0]
+    def visible(self, stock: Triple) -> float:
+        """The amount from which it changes bare stock of a colour by `VISIBLE` levels; 1 where no amount does."""
+        amounts = np.arange(1, 256, dtype=np.float32)[None, :] / 255
+        bare = np.broadcast_to(np.asarray(stock, np.float32), (1, 255, 3))
+        change = np.abs(self.over(bare, amounts) - bare).max(axis=-1)[0]
         return min(1.0, float(np.argmax(np.append(change, VISIBLE) >= VISIBLE) + 1) / 255)
 
     def over(self, light: np.ndarray, amount: np.ndarray) -> np.ndarray:
@@ -57,10 +54,15 @@ def lay(picture: np.ndarray, film: Film, amount: np.ndarray) -> None:
     picture[window] = film.over(picture[window], amount[window]) + 0.5
 
 
+def torn(stock: Triple) -> Film:
+    """The fibre of a stock laid open: paler than the stock, and than its surface ever was."""
+    tint = tuple(min(254.0, light + max(16.0, 0.55 * (250 - light))) for light in stock)
+    return Film((0.95, 0.95, 0.95), tint, 0.93)
+
+
 GUM = Film((0.72, 0.55, 0.37), (150, 104, 58), 0.20)
 LIGHT_GUM = Film((0.88, 0.79, 0.64), (190, 152, 98), 0.06)
 GLOSS = Film((1, 1, 1), (255, 246, 226), 0.20)
-TORN = Film((0.95, 0.95, 0.94), (247, 244, 236), 0.93)
 SPOT = Film((0.46, 0.35, 0.26), (78, 46, 24), 0.45)
 WHITE = Film((0.95, 0.95, 0.95), (251, 249, 244), 0.94)
 WAX = Film((0.84, 0.80, 0.70), (196, 194, 184), 0.14)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from cardsynth.films import GLOSS, GUM, LIGHT_GUM, TORN, Film, Layer
+from cardsynth.films import GLOSS, GUM, LIGHT_GUM, Film, Layer, torn
 from cardsynth.outlines import Card, blob_depth, box_depth, cover, grid, noise, turned
 
 
@@ -42,9 +42,11 @@ def _gum(rng, card: Card, film: Film, shares, tilt, rim, seep_width, tears) -> l
     inside = cover(slab, width)
     amount = cover(tide, width) * (inside * lay_on + (1 - inside) * seeped)
     shine = np.clip(1.5 * noise(rng, card.size, 0.07, 2.5) + 0.6 * noise(rng, card.size, 0.02) - 1.3, 0, 1)
-    layers = [(film, amount), (GLOSS, inside * shine * (slab > 0.01))]
+    layers = [(film, amount * rng.uniform(0.82, 1.15)), (GLOSS, inside * shine * (slab > 0.01))]
     for _ in range(int(rng.choice(len(tears), p=tears))):
-        layers.append((TORN, _torn(rng, card, card.somewhere(rng, 0.22), rng.uniform(0.06, 0.13)) * (slab > 0)))
+        layers.append(
+            (torn(card.stock), _torn(rng, card, card.somewhere(rng, 0.22), rng.uniform(0.06, 0.13)) * (slab > 0))
+        )
     return layers
 
 

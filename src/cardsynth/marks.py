@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from cardsynth.films import FOLD_LIGHT, PENS, SHADE, TORN, Film, Layer
+from cardsynth.films import FOLD_LIGHT, PENS, SHADE, Film, Layer, torn
 from cardsynth.outlines import Card, blob_depth, cover, curve, grid, noise, strokes, turned
 
 
@@ -28,7 +28,7 @@ def crease(rng: np.random.Generator, card: Card) -> list[Layer]:
     return [
         (SHADE, cover(np.minimum(aside, flank - aside), width) * slope),
         (FOLD_LIGHT, cover(np.minimum(-aside, flank + aside), width) * slope),
-        (TORN, cover(np.maximum(crack, 0.6 / width) - np.abs(aside), width)),
+        (torn(card.stock), cover(np.maximum(crack, 0.6 / width) - np.abs(aside), width)),
     ]
 
 
@@ -49,18 +49,16 @@ def scratch(rng: np.random.Generator, card: Card) -> list[Layer]:
             )
             for s in share
         ]
-        widest = rng.uniform(0.012, 0.018) * math.sqrt(card.scale)
+        widest = rng.uniform(0.010, 0.015) * math.sqrt(card.scale)
         lines.append((path, widest * (1 - 0.6 * share**4)))
     scuffed = strokes(card.size, lines)
     broken = np.clip(0.9 + 0.3 * noise(rng, card.size, 0.02), 0.45, 1.2)
-    return [(TORN, np.minimum(1, 1.3 * scuffed) * broken)]
+    return [(torn(card.stock), np.minimum(1, 1.3 * scuffed) * broken)]
 
 
 def hickey(rng: np.random.Generator, card: Card) -> list[Layer]:
     """A speck of dirt on the plate: a dot of ink in a halo that took none; where there is most ink of eight places."""
     width = card.size[1]
-    step = max(1, width // 32)
-    paper, ink = np.quantile(card.picture[::step, ::step][card.area[::step, ::step] > 0.5], (0.85, 0.04), axis=0)
     cells = Image.fromarray(card.picture).convert("L").resize((20, round(20 * card.bottom)), Image.Resampling.BOX)
     darkness = 255 - np.asarray(cells, np.int16)
     halo, dot = (np.full(card.size, -9, np.float32) for _ in range(2))
@@ -70,8 +68,8 @@ def hickey(rng: np.random.Generator, card: Card) -> list[Layer]:
         radius = rng.uniform(0.047, 0.060) * card.scale
         halo = np.maximum(halo, blob_depth(rng, card.size, darkest, radius, 0.05, 0.9))
         dot = np.maximum(dot, blob_depth(rng, card.size, darkest, radius * rng.uniform(0.42, 0.55), 0.10))
-    bare = Film((0.97, 0.97, 0.97), tuple(np.minimum(paper + 13, 252).tolist()), 0.93)
-    inked = Film((0.8, 0.8, 0.8), tuple(ink.tolist()), 0.9)
+    bare = Film((0.97, 0.97, 0.97), tuple(min(252.0, light + 13) for light in card.stock), 0.93)
+    inked = Film((0.8, 0.8, 0.8), card.ink, 0.9)
     spot = cover(dot, width)
     return [(bare, cover(halo, width) * (1 - 0.8 * spot)), (inked, spot)]
 

@@ -35,7 +35,9 @@ def small(rng: np.random.Generator, card: Card) -> list[Layer]:
     depth += 0.004 * noise(rng, card.size, 0.03)
     rim = np.exp(-np.square(np.maximum(depth - 0.006, 0) / max(0.016, 1 / card.size[1])))
     uneven = 0.10 * noise(rng, card.size, 0.07) + 0.06 * noise(rng, card.size, 0.02)
-    return [(SPOT, cover(depth, card.size[1]) * np.clip(0.88 + uneven + 0.55 * rim, 0.5, 1.8))]
+    return [
+        (SPOT, cover(depth, card.size[1]) * np.clip(0.88 + uneven + 0.55 * rim, 0.5, 1.8) * rng.uniform(0.78, 1.12))
+    ]
 
 
 def white_marks(rng: np.random.Generator, card: Card) -> list[Layer]:
@@ -103,7 +105,7 @@ def water_ring(rng: np.random.Generator, card: Card) -> list[Layer]:
     center = card.somewhere(rng, 0.2)
     width = card.size[1]
     wander = 0.004 * noise(rng, card.size, 0.3) + 0.0015 * noise(rng, card.size, 0.05)
-    fade = np.clip(0.95 + 0.3 * noise(rng, card.size, 0.25), 0.5, 1.4)
+    fade = np.clip(0.85 + 0.4 * noise(rng, card.size, 0.2), 0.25, 1.4)
     for _ in range(int(rng.choice((1, 2), p=(0.7, 0.3)))):
         across, down = turned(*grid(card.size), center, 0)
         inward = radius + wander - np.hypot(across, down)

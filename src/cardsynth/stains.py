@@ -37,7 +37,7 @@ class Damage:
     """One damage of a card, and how severe it is.
 
     soft: uint8 (H, W), how much of its film lies on each pixel; 0 is untouched, 255 is there in full.
-    hard: uint8 (H, W), 255 where it would show on bare stock and 0 elsewhere (`Film.visible`).
+    hard: uint8 (H, W), 255 where it would show on the card's bare stock (`Film.visible`), 0 elsewhere.
     boxes: [x, y, width, height] of the hard mask's connected parts, in pixels.
     covered: the hard mask's share of the card, 0 to 1.
     darkness: mean absolute change of lightness within the hard mask, in grey levels of 255 (ITU-R BT.601 luma).
@@ -74,12 +74,13 @@ def damage_card(
     on_card = area >= CARD_SHARE
     damaged = picture.copy()
     soft, hard = np.zeros(area.shape, np.uint8), np.zeros(area.shape, bool)
-    for film, amount in KINDS[kind](rng, Card(clean, area, scale)):
+    card = Card(clean, area, scale)
+    for film, amount in KINDS[kind](rng, card):
         amount = amount * (on_card * np.float32(scale))
         amount[amount < LEAST] = 0
         lay(damaged, film, amount)
         soft = np.maximum(soft, np.minimum(amount * 255 + 0.5, 255).astype(np.uint8))
-        hard |= amount >= film.visible
+        hard |= amount >= film.visible(card.stock)
     change = np.abs(_grey(damaged) - _grey(picture))[hard]
     mask = hard.astype(np.uint8) * 255
     return damaged, Damage(
