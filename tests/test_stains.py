@@ -128,6 +128,17 @@ def test_the_least_damage_is_six_pixels_across_at_the_size_of_the_demo(kind):
         assert np.lib.stride_tricks.sliding_window_view(mask, (4, 4)).all(axis=(2, 3)).any()
 
 
+@pytest.mark.parametrize("size", [(16, 16), (18, 90), (90, 18), (97, 131)])
+@pytest.mark.parametrize("severity", [0.25, 2])
+def test_every_kind_at_any_size_and_severity(size, severity):
+    clean = np.random.default_rng(0).integers(30, 230, (*size, 3), dtype=np.uint8)
+    for kind in KIND_NAMES:
+        rng = np.random.default_rng(11)
+        damaged, damage = damage_card(clean, clean, np.ones(size, np.float32), kind, rng, severity)
+        assert damage.soft.any()
+        assert np.array_equal(damaged[damage.soft == 0], clean[damage.soft == 0])
+
+
 def test_damage_stays_on_the_card():
     clean, area = np.full((*SIZE, 3), 200, np.uint8), np.zeros(SIZE, np.float32)
     area[20:140, 30:] = 1

@@ -91,7 +91,7 @@ def pen_mark(rng: np.random.Generator, card: Card) -> list[Layer]:
     """Initials, ticks and crosses that somebody wrote, sometimes with a line under them."""
     height = rng.uniform(0.13, 0.24) * card.scale
     letters = rng.choice(len(SIGNS), int(rng.integers(1, 4)), replace=False)
-    x, y = rng.uniform(0.12, 0.45), rng.uniform(0.12, card.bottom - 0.12 - height)
+    x, y = rng.uniform(0.12, 0.45), rng.uniform(0.12, max(0.12, card.bottom - 0.12 - height))
     line = rng.choice((0.016, 0.030), p=(0.6, 0.4)) * math.sqrt(card.scale)
     slant, rise, lines = rng.uniform(-0.1, 0.35), rng.uniform(-0.25, 0.12), []
     written = [stroke for sign in letters for stroke in SIGNS[sign]]

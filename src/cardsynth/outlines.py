@@ -48,7 +48,8 @@ class Card:
         return self.area.shape[0] / self.area.shape[1]
 
     def somewhere(self, rng: np.random.Generator, margin: float) -> tuple[float, float]:
-        """A place on the card (x, y), `margin` card widths from its edges."""
+        """A place on the card (x, y), `margin` card widths from its edges, or amidst a smaller card."""
+        margin = min(margin, self.bottom / 2, 0.5)
         return rng.uniform(margin, 1 - margin), rng.uniform(margin, self.bottom - margin)
 
 
