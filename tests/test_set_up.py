@@ -47,7 +47,7 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = [
-        {"config", "films", "folder", "diffusion", "outlines", "styles"},
+        {"config", "films", "folder", "diffusion", "shapes", "styles"},
         {"fitting", "gum", "marks", "model", "order", "device", "press", "readme", "spots"},
         {"cards", "faults", "layouts", "runs", "hub", "stains"},
         {"printing", "sampling", "recorder", "check", "judge"},

@@ -5,8 +5,8 @@ import pytest
 
 from cardsynth.config import CLASSES, EXTRA_CLASSES
 from cardsynth.films import VISIBLE, Film, lay, torn
-from cardsynth.outlines import cover, curve, strokes
 from cardsynth.render import ALL_CLASSES, draw_card, draw_cards
+from cardsynth.shapes import cover, curve, strokes
 from cardsynth.stains import KINDS, damage_card
 
 SIZE = (160, 128)
@@ -183,7 +183,7 @@ def test_laying_no_film_changes_nothing():
     assert (picture != before).any(axis=-1).tolist() == (amount > 0).tolist()
 
 
-def test_outlines():
+def test_shapes():
     assert cover(np.array([-1.0, 0.0, 1.0]), 10).tolist() == [0, 0.5, 1]
     path = curve([(0, 0), (1, 0), (1, 1)])
     assert path[0] == (0, 0)

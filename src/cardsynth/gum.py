@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cardsynth.films import GLOSS, GUM, LIGHT_GUM, Film, Layer, torn
-from cardsynth.outlines import Card, blob_depth, box_depth, cover, grid, noise, turned
+from cardsynth.shapes import Card, blob_depth, box_depth, cover, grid, noise, turned
 
 
 def _slab(rng: np.random.Generator, card: Card, shares: tuple[float, float], tilt: float) -> np.ndarray:

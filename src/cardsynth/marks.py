@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from cardsynth.films import FOLD_LIGHT, PENS, SHADE, Film, Layer, torn
-from cardsynth.outlines import Card, blob_depth, cover, curve, grid, noise, strokes, turned
+from cardsynth.shapes import Card, blob_depth, cover, curve, grid, noise, strokes, turned
 
 
 def crease(rng: np.random.Generator, card: Card) -> list[Layer]:

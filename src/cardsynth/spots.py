@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cardsynth.films import GLOSS, RESIDUES, SHADE, SPOT, TONE, WATER, WAX, WHITE, Layer
-from cardsynth.outlines import Card, blob_depth, cover, flake_depth, grid, noise, strip_depth, turned
+from cardsynth.shapes import Card, blob_depth, cover, flake_depth, grid, noise, strip_depth, turned
 
 
 def _shadow(inside: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from cardsynth.films import LEAST, Layer, lay
 from cardsynth.gum import full_card, light
 from cardsynth.marks import crease, hickey, pen_mark, scratch
-from cardsynth.outlines import Card
+from cardsynth.shapes import Card
 from cardsynth.spots import residue, small, toning, water_ring, wax_stain, white_marks
 
 KINDS: dict[str, Callable[[np.random.Generator, Card], list[Layer]]] = {

@@ -1,4 +1,4 @@
-"""Outlines of damage in card widths, the same at every resolution: depth inside a shape, noise, drawn strokes."""
+"""Shapes of damage in card widths, the same at every resolution: depth inside them, noise, drawn strokes; the card."""
 
 import math
 from collections.abc import Sequence
