@@ -1,5 +1,6 @@
 """The check of a card folder finds what is wrong in its metadata: every row, and what has none."""
 
+import json
 import os
 
 import pytest
@@ -38,6 +39,36 @@ def test_what_an_interrupted_writer_leaves(labelled):
     assert found(labelled) == [("warning", "SMALL/.000010.png.tmp"), ("warning", "SMALL/000011.png")]
 
 
+def with_twins(labelled) -> None:
+    """The folder's rows name a twin and a soft mask each."""
+    rows = [json.loads(line) for line in rows_of(labelled)]
+    for seed, row in enumerate(rows):
+        row["twin_file_name"], row["soft_mask_file_name"] = f"twins/{seed}.png", f"soft_masks/{seed}.png"
+        save(speckled(20 + seed), labelled / row["twin_file_name"])
+        save(speckled(30 + seed).convert("L"), labelled / row["soft_mask_file_name"])
+    write_rows(labelled, *rows)
+
+
+def test_further_pictures_of_a_row_are_looked_at(labelled):
+    with_twins(labelled)
+    assert found(labelled) == []
+    save(speckled(9, (12, 16)), labelled / "twins/0.png")
+    (labelled / "twins/1.png").unlink()
+    save(speckled(9), labelled / "soft_masks/9.png")
+    assert found(labelled) == [
+        ("error", "twins/0.png"),
+        ("error", "twins/1.png"),
+        ("warning", "soft_masks/9.png"),
+    ]
+
+
+def test_further_pictures_are_no_cards_without_metadata(labelled):
+    with_twins(labelled)
+    (labelled / "metadata.jsonl").unlink()
+    assert len(read_cards(labelled, SIZE)) == 4
+    assert set(read_cards(labelled, SIZE).label_names) == {"SMALL", "LIGHT"}
+
+
 def test_two_rows_of_one_picture(labelled):
     lines = rows_of(labelled)
     write_rows(labelled, *lines, lines[0].replace("SMALL/", "./SMALL/", 1))
@@ -55,10 +86,11 @@ def test_two_rows_of_one_picture(labelled):
         '{"file_name": 3}',
         '{"file_name": "x.png", "mask_file_name": ["y.png"]}',
         '{"file_name": "x.png", "label": {"a": 1}}',
+        '{"file_name": "x.png", "twin_file_name": 7}',
         '{"file_name": "x.png", "text": 5}',
         "[" * 100_000,
     ],
-    ids=["torn", "no row", "no name", "name", "mask", "label", "text", "deep"],
+    ids=["torn", "no row", "no name", "name", "mask", "label", "twin", "text", "deep"],
 )
 def test_bad_rows(labelled, line):
     lines = rows_of(labelled)

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from cardsynth.__main__ import main, parse_seeds, parse_size
+from cardsynth.__main__ import main, parse_range, parse_seeds, parse_size
 from cardsynth.config import load_config
 from cardsynth.folder import read_metadata
 
@@ -44,6 +44,21 @@ def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
     assert "error" not in said.lower().replace("no errors", "").replace("0 errors", ""), said
 
 
+def test_kinds_of_damage_and_what_is_written_of_them(cardsynth, tmp_path):
+    options = ("--damages", "2-3", "--others", "HICKEY", "TONING", "--severity", "0.5", "--soft-masks", "--twins")
+    kinds = ("--classes", "CREASE", "PEN_MARK")
+    common = ("--count", 2, "--size", "40x32", "--workers", 1)
+    code, said = cardsynth("render", "--out", tmp_path / "drawn", *common, *kinds, *options)
+    assert code == 0, said
+    rows = read_metadata(tmp_path / "drawn/metadata.jsonl")
+    assert [row["label"] for row in rows] == [row["damages"][0]["kind"] for row in rows] == ["CREASE", "PEN_MARK"]
+    for row in rows:
+        assert {damage["kind"] for damage in row["damages"][1:]} <= {"HICKEY", "TONING"}
+        assert len(row["damages"]) in (2, 3)
+        for key in ("file_name", "mask_file_name", "soft_mask_file_name", "twin_file_name"):
+            assert (tmp_path / "drawn" / row[key]).is_file()
+
+
 def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder, tmp_path):
     mine = tmp_path / "mine.json"
     mine.write_text('{"max_train_steps": 1, "learning_rate": 0.5, "seed": 3}')
@@ -59,6 +74,10 @@ def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder,
     [
         (("render", "--out", "x", "--size", "160"), "write height x width, like 160x128"),
         (("render", "--out", "x", "--classes", "GUM"), "FULL_CARD"),
+        (("render", "--out", "x", "--damages", "1..3"), "write a number or a range, like 2 or 1-3"),
+        (("render", "--out", "x", "--damages", "3-1"), "damages (3, 1)"),
+        (("render", "--out", "x", "--severity", "5"), "severity 5.0 is out of range: 0.25 to 2"),
+        (("render", "--out", "x", "--damages", "2", "--others", "MOLD"), "unknown kind of further damage MOLD"),
         (("train", "--data", "nowhere"), "nowhere is no folder of cards"),
         (("train", "--data", "nowhere", "--preset", "best"), "there is no preset 'best'"),
         (("train", "--data", "nowhere", "--height", "81"), "take height 80 or 96"),
@@ -86,6 +105,8 @@ def test_a_bad_seed_range_is_refused(cardsynth, trained_run, tmp_path):
 def test_parsing():
     assert parse_size("160x128") == (160, 128)
     assert parse_seeds("3,16,20-22") == [3, 16, 20, 21, 22]
+    assert parse_range("2") == (2, 2)
+    assert parse_range("1-3") == (1, 3)
 
 
 @pytest.mark.parametrize("command", ["render", "check", "train", "generate", "evaluate", "push", "pull", "demo"])

@@ -47,9 +47,9 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = [
-        {"config", "folder", "diffusion", "styles", "press", "players", "paper"},
-        {"fitting", "model", "order", "device", "stains", "readme", "ornaments"},
-        {"cards", "faults", "portraits", "landscapes", "runs", "hub"},
+        {"config", "folder", "diffusion", "styles", "press", "players", "paper", "films", "shapes"},
+        {"fitting", "model", "order", "device", "readme", "ornaments", "gum", "marks", "spots"},
+        {"cards", "faults", "portraits", "landscapes", "runs", "hub", "stains"},
         {"layouts"},
         {"printing", "sampling", "recorder", "check", "judge"},
         {"render", "trainer", "evaluation"},

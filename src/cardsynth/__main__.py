@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cardsynth.config import CLASSES, PRESETS, Fit, Sampler, TrainingConfig, get_preset, load_config
+from cardsynth.config import CLASSES, EXTRA_CLASSES, PRESETS, Fit, Sampler, TrainingConfig, get_preset, load_config
 
 Text = tyro.conf.arg
 DEMO_PAGE = Path("generated_cards/demo/report/index.html")
@@ -34,20 +34,37 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
+def parse_range(text: str) -> tuple[int, int]:
+    """Least and most of a text like 2 or 1-3; raises ValueError for another form."""
+    least, separator, most = text.partition("-")
+    if not least.isdigit() or (separator and not most.isdigit()):
+        raise ValueError(f"--damages is {text!r}; write a number or a range, like 2 or 1-3")
+    return int(least), int(most or least)
+
+
 def render(
     out: Annotated[Path, Text(help="Folder to write the card folder to.")],
     count: Annotated[int, Text(help="Number of cards.")] = 100,
     size: Annotated[str, SIZE_HELP] = "160x128",
     seed: Annotated[int, Text(help="First seed; card i has seed + i.")] = 0,
-    classes: Annotated[tuple[str, ...], Text(help="Damage classes, drawn in turn.")] = CLASSES,
+    classes: Annotated[
+        tuple[str, ...], Text(help=f"Damage classes, drawn in turn; also: {', '.join(EXTRA_CLASSES)}.")
+    ] = CLASSES,
     style: Annotated[tuple[str, ...], Text(help="Styles to draw: layouts, stocks and inks.")] = ("a", "b", "c"),
+    damages: Annotated[str, Text(help="Damages on a damaged card, like 2 or 1-3; the first is of its class.")] = "1",
+    others: Annotated[tuple[str, ...], Text(help="Kinds of damage to draw all but the first from.")] = EXTRA_CLASSES,
+    severity: Annotated[float, Text(help="Factor of damage's size and darkness, 0.25 to 2.")] = 1.0,
+    soft_masks: Annotated[bool, Text(help="Write soft masks too: how much damage lies on each pixel.")] = False,
+    twins: Annotated[bool, Text(help="Write each card's undamaged twin too.")] = False,
     workers: Annotated[int | None, Text(help="Processes; default: one for each core.")] = None,
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
 ) -> None:
     """Draw card backs with damage and exact masks into a card folder."""
     from cardsynth.render import render_cards
 
-    render_cards(out, count, parse_size(size), seed, classes, workers, overwrite, style)
+    how = {"damages": parse_range(damages), "severity": severity, "others": others}
+    files = {"overwrite": overwrite, "soft_masks": soft_masks, "twins": twins}
+    render_cards(out, count, parse_size(size), seed, classes, workers, styles=style, **how, **files)
     print(f"{count} cards are in {out}")
 
 

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from cardsynth.faults import Found, Level, Problem, Size, found_error, is_inside, look_at
 from cardsynth.folder import (
+    COMPANIONS,
     IMAGE_SUFFIXES,
     METADATA_NAMES,
     REPORT_FOLDER,
@@ -143,12 +144,12 @@ def _walk(root: Path, found: Found) -> Iterator[Path]:
 def _check_strays(
     cards: list[CardFile], pictures: list[Path], root: Path, folder: Path, metadata: Path | None, found: Found
 ) -> None:
-    used = {os.path.normpath(path) for card in cards for path in (card.image, card.mask) if path}
+    used = {os.path.normpath(path) for card in cards for path in (card.image, card.mask, *card.others) if path}
     for path in pictures:
         if os.path.normpath(path) in used or (path.is_symlink() and not is_inside(path, folder, found)):
             continue
-        if path.is_relative_to(root / "masks"):
-            found("warning", path, "is a mask without a card", "add its card, or remove it")
+        if path.relative_to(root).parts[0] in COMPANIONS:
+            found("warning", path, "is a mask or twin without a card", "add its card, or remove it")
         elif metadata:
             found("warning", path, f"has no row in {metadata.name}, so it is not read", "add a row, or remove it")
         elif (root / "images").is_dir() and not path.is_relative_to(root / "images"):

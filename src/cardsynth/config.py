@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 CLASSES = ("CLEAN", "FULL_CARD", "LIGHT", "SMALL", "WHITE_MARKS")
+EXTRA_CLASSES = ("WAX_STAIN", "RESIDUE", "TONING", "CREASE", "SCRATCH", "WATER_RING", "HICKEY", "PEN_MARK")
 
 Fit = Literal["crop", "pad", "stretch"]
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]

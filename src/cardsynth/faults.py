@@ -28,7 +28,7 @@ class Problem:
 
 
 def look_at(card: CardFile, folder: Path, masked: bool, found: Found) -> tuple[Size, bytes] | None:
-    """Height and width of a card's picture and a hash of its pixels; reports what is wrong with it and its mask."""
+    """Height and width of a card's picture and a hash of its pixels; reports what is wrong with it and its masks."""
     image, mask = (_open(path, folder, found) if path else None for path in (card.image, card.mask))
     if masked and card.mask is None:
         found(
@@ -36,6 +36,8 @@ def look_at(card: CardFile, folder: Path, masked: bool, found: Found) -> tuple[S
         )
     if mask:
         _check_mask(card, mask, image, found)
+    for path in card.others:
+        _check_size(path, _open(path, folder, found), image, found)
     if image is None:
         return None
     for reason, remedy in _oddities(card.image):
@@ -73,10 +75,14 @@ def is_inside(path: Path, folder: Path, found: Found) -> bool:
     return False
 
 
+def _check_size(path: Path, other: Image.Image | None, image: Image.Image | None, found: Found) -> None:
+    if image and other and other.size != image.size:
+        reason = f"measures {other.height}x{other.width} and its card {image.height}x{image.width}"
+        found("error", path, reason, "save both at one size")
+
+
 def _check_mask(card: CardFile, mask: Image.Image, image: Image.Image | None, found: Found) -> None:
-    if image and mask.size != image.size:
-        reason = f"measures {mask.height}x{mask.width} and its card {image.height}x{image.width}"
-        found("error", card.mask, reason, "save both at one size")
+    _check_size(card.mask, mask, image, found)
     values = {value for value, count in enumerate(mask.convert("L").histogram()) if count}
     if max(values) and max(values) < 128:
         reason = f"reaches only {max(values)} of 255, so that it reads as no damage"

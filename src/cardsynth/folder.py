@@ -11,6 +11,7 @@ from typing import Any
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 REPORT_FOLDER = "report"  # beside generated cards: figures of them, and no cards ("evaluation" is a split to datasets)
+COMPANIONS = ("masks", "soft_masks", "twins")  # folders beside a card's class that hold further pictures of it
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
 ROW_KINDS = {
     "file_name": (str,),
@@ -26,7 +27,10 @@ class CardError(ValueError):
 
 @dataclass(frozen=True)
 class CardFile:
-    """One card of a folder: its picture, and mask, label and caption where known; `row` is its metadata row."""
+    """One card of a folder: its picture, and mask, label and caption where known; `row` is its metadata row.
+
+    others: further pictures of it that the row names, as `soft_mask_file_name` does.
+    """
 
     name: str
     image: Path
@@ -34,6 +38,12 @@ class CardFile:
     label: str | None = None
     text: str | None = None
     row: dict[str, Any] | None = None
+    others: tuple[Path, ...] = ()
+
+
+def picture_keys(row: dict[str, Any]) -> list[str]:
+    """Keys of a metadata row that name a picture, as `datasets` reads them: `file_name` and all `..._file_name`."""
+    return [key for key, value in row.items() if (key == "file_name" or key.endswith("_file_name")) and value]
 
 
 def card_root(folder: Path) -> Path:
@@ -110,6 +120,9 @@ def _fault_of(row: dict[str, Any]) -> str | None:
     for key, kinds in ROW_KINDS.items():
         if not isinstance(row.get(key), kinds):
             return f"{key} is {row[key]!r}; write it as text"
+    for key in picture_keys(row):
+        if not isinstance(row[key], str):
+            return f"{key} is {row[key]!r}; write it as text"
     return None
 
 
@@ -123,6 +136,7 @@ def card_of_row(root: Path, row: dict[str, Any]) -> CardFile:
         label=None if label in (None, "") else str(label),
         text=row.get("text"),
         row=row,
+        others=tuple(root / row[key] for key in picture_keys(row) if key not in ROW_KINDS),
     )
 
 
@@ -131,7 +145,7 @@ def find_pictures(root: Path) -> list[CardFile]:
     images = root / "images" if (root / "images").is_dir() else root
     masks = root / "masks"
     files = _pictures_in(images)
-    for other in (masks, root / REPORT_FOLDER):
+    for other in (root / name for name in (*COMPANIONS, REPORT_FOLDER)):
         files = [path for path in files if not path.is_relative_to(other)]
     mask_of = {path.relative_to(masks).with_suffix(""): path for path in _pictures_in(masks)}
     classed = [path for path in files if path.parent != images and not is_gathering(path.parent)]
@@ -190,11 +204,15 @@ class CardWriter:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
             write_atomically(self.metadata, "".join(lines).encode())
 
-    def add(self, row: dict[str, Any], image: bytes, mask: bytes | None = None) -> None:
-        """Write one card: PNG bytes of its picture, and of its mask where the row has a `mask_file_name`."""
+    def add(self, row: dict[str, Any], image: bytes, mask: bytes | None = None, **others: bytes) -> None:
+        """Write one card: PNG bytes of its picture, and of its mask where the row has a `mask_file_name`.
+
+        others: further pictures of it by name, `twin` where the row has a `twin_file_name`.
+        """
         files = {self.folder / row["file_name"]: image}
         if mask is not None:
-            files[self.folder / row["mask_file_name"]] = mask
+            others = {"mask": mask, **others}
+        files |= {self.folder / row[f"{name}_file_name"]: content for name, content in others.items()}
         line = json.dumps(row, ensure_ascii=False) + "\n"
         there = [path for path in files if path.exists()]
         if there and not self.overwrite:

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from cardsynth.folder import read_metadata
+from cardsynth.folder import picture_keys, read_metadata
 from cardsynth.readme import cards_card, model_card
 
 __all__ = ["HubError", "cards_card", "model_card", "pull_run", "push_cards", "push_run"]
@@ -77,9 +77,8 @@ def push_cards(
     _require(folder, ("metadata.jsonl",), "card folder")
     files = list(_files(folder))
     present = {file.relative_to(folder).as_posix() for file in files}
-    keys = ("file_name", "mask_file_name")
     rows = _read(read_metadata, folder / "metadata.jsonl")
-    named = [str(row[key]) for row in rows for key in keys if row.get(key)]
+    named = [row[key] for row in rows for key in picture_keys(row)]
     if missing := [name for name in named if name not in present]:
         raise HubError(
             f"{folder} is not complete: metadata.jsonl names {len(missing)} file(s) that are not in the folder, "

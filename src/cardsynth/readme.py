@@ -38,6 +38,9 @@ COLUMNS = {
     "seed": "number that the card was drawn from",
     "model": "model that drew the card",
     "objects": "boxes of damage, [x, y, width, height] in pixels, and the class of each",
+    "damages": "each damage: kind, boxes, covered share of the card, darkness (grey levels of change)",
+    "soft_mask": "how much of a damage's film lies on each pixel, 0 to 255",
+    "twin": "the same card without damage",
 }
 
 

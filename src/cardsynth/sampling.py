@@ -73,7 +73,7 @@ def resolve_sampling(
     guidance_scale: float | None = None,
     negative_label: str | None = None,
 ) -> dict[str, str | int | float | None]:
-    """Sampler, steps, guidance and negative label with the model's defaults filled in; raises ValueError for what cannot be."""
+    """Sampling settings with the model's defaults filled in; raises ValueError for what cannot be."""
     own_sampler = model.config.sampler
     sampler = sampler or own_sampler
     if num_inference_steps is None:
@@ -112,8 +112,9 @@ def generate(
     A seed gives the same card at any batch size. Sampler, steps, guidance and negative label default to the run's
     settings (the steps of DDPM, where it is not the run's own sampler, to all timesteps). Guidance leads a card away
     from the card that the net would draw under the negative label; that class itself, and all classes where there is
-    none, it leads away from the card without a label (Ho & Salimans 2022). A batch size that is not given is chosen to fit
-    memory, and halved when a GPU has too little. Raises ValueError for seeds, labels, sampler or steps that are wrong.
+    none, it leads away from the card without a label (Ho & Salimans 2022). A batch size that is not given is chosen to
+    fit memory, and halved when a GPU has too little. Raises ValueError for seeds, labels, sampler or steps that are
+    wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
