@@ -63,6 +63,22 @@ def test_guidance_and_labels_matter(model):
     assert not torch.equal(guided, other)
 
 
+def test_guidance_leads_away_from_the_negative_label_as_far_as_it_may(model):
+    how = {"guidance_scale": 4.0, "num_inference_steps": 2}
+    plain = drawn(model, [1], labels="SMALL", guidance_scale=1.0, num_inference_steps=2)
+    guided = drawn(model, [1], labels="SMALL", **how)
+    away = drawn(model, [1], labels="SMALL", negative_label="CLEAN", **how)
+    assert not torch.equal(away, guided)
+    assert not torch.equal(away, plain)
+    # A class that is led away from itself stays where it is.
+    itself = drawn(model, [1], labels="SMALL", negative_label="SMALL", **how)
+    assert (itself.int() - plain.int()).abs().max() <= 1
+    short = drawn(model, [1], labels="SMALL", negative_label="CLEAN", guidance_limit=1e-4, **how)
+    assert (short.int() - plain.int()).abs().max() <= 1
+    with pytest.raises(ValueError, match="knows no class GUM"):
+        drawn(model, [1], negative_label="GUM", **how)
+
+
 def test_labels_without_a_choice_follow_the_seed(model):
     batches = list(generate(model, [7, 3, 10], progress=False))
     assert batches[0].labels == ["LIGHT", "SMALL", "CLEAN"]

@@ -118,6 +118,7 @@ def generate(
     sampler: Annotated[Sampler | None, Text(help="How to sample; default: the run's.")] = None,
     steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
     guidance: Annotated[float | None, Text(help="Guidance scale; 1: none; default: the run's.")] = None,
+    negative_label: Annotated[str | None, Text(help="Class that guidance leads away from; default: the run's.")] = None,
     batch_size: Annotated[int | None, Text(help="Cards at a time; default: what fits.")] = None,
     revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
@@ -140,6 +141,7 @@ def generate(
             sampler=sampler,
             num_inference_steps=steps,
             guidance_scale=guidance,
+            negative_label=negative_label,
             batch_size=batch_size,
             overwrite=overwrite,
         )

@@ -95,6 +95,7 @@ class TrainingConfig:
     negative_label: Annotated[
         str | None, _help("Class that guidance leads away from in sampling; none: from cards without a label.")
     ] = None
+    guidance_limit: Annotated[float | None, _help("Longest step of guidance, root mean square; none: any.")] = None
     # Hub
     push_to_hub: Annotated[bool, _help("Push the run to the Hugging Face Hub when it is done.")] = False
     hub_model_id: Annotated[str | None, _help("Repository on the Hub, like name/model.")] = None
@@ -126,6 +127,8 @@ class TrainingConfig:
         levels = len(self.block_out_channels)
         if any(not 0 <= level < levels for level in self.attention_levels):
             raise ValueError(f"attention_levels must lie in 0 to {levels - 1}, and are {self.attention_levels}")
+        if self.guidance_limit is not None and self.guidance_limit <= 0:
+            raise ValueError(f"guidance_limit must be above 0 or left out, and is {self.guidance_limit}")
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, like name/model")
 
@@ -190,6 +193,7 @@ PRESETS: dict[str, TrainingConfig] = {
         num_inference_steps=40,
         guidance_scale=2.0,
         negative_label="CLEAN",
+        guidance_limit=0.05,
     ),
     "card": _OURS.replace(num_epochs=200),
     "card_large": _OURS.replace(

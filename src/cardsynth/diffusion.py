@@ -12,7 +12,10 @@ def build_noise_scheduler(
 ) -> DDPMScheduler:
     """The training noise schedule: `linear`, `scaled_linear` or `squaredcos_cap_v2` (cosine)."""
     return DDPMScheduler(
-        num_train_timesteps=num_train_timesteps, beta_schedule=beta_schedule, prediction_type=prediction_type
+        num_train_timesteps=num_train_timesteps,
+        beta_schedule=beta_schedule,
+        prediction_type=prediction_type,
+        timestep_spacing="trailing",
     )
 
 

@@ -24,8 +24,8 @@ VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "
 # Settings that a resumed run may change; all others make another run.
 MAY_CHANGE = {
     "preset", "num_epochs", "max_train_steps", "save_image_epochs", "save_model_epochs", "checkpoints_total_limit",
-    "sampler", "num_inference_steps", "guidance_scale", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
-    "push_to_hub", "hub_model_id", "hub_private_repo",
+    "sampler", "num_inference_steps", "guidance_scale", "negative_label", "guidance_limit",
+    "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad", "push_to_hub", "hub_model_id", "hub_private_repo",
 }  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def resolve_sampling(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     negative_label: str | None = None,
+    guidance_limit: float | None = None,
 ) -> dict[str, str | int | float | None]:
     """Sampling settings with the model's defaults filled in; raises ValueError for what cannot be."""
     own_sampler = model.config.sampler
@@ -91,6 +92,7 @@ def resolve_sampling(
         "num_inference_steps": num_inference_steps,
         "guidance_scale": guidance_scale,
         "negative_label": negative_label,
+        "guidance_limit": model.config.guidance_limit if guidance_limit is None else guidance_limit,
     }
 
 
@@ -103,26 +105,28 @@ def generate(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     negative_label: str | None = None,
+    guidance_limit: float | None = None,
     batch_size: int | None = None,
     mixed_precision: str = "no",
     progress: bool = True,
 ) -> Iterator[GeneratedBatch]:
     """Yield cards for seeds (whole numbers from 0), batch by batch, off the device; runs where the model's net lies.
 
-    A seed gives the same card at any batch size. Sampler, steps, guidance and negative label default to the run's
-    settings (the steps of DDPM, where it is not the run's own sampler, to all timesteps). Guidance leads a card away
-    from the card that the net would draw under the negative label; that class itself, and all classes where there is
-    none, it leads away from the card without a label (Ho & Salimans 2022). A batch size that is not given is chosen to
-    fit memory, and halved when a GPU has too little. Raises ValueError for seeds, labels, sampler or steps that are
-    wrong.
+    A seed gives the same card at any batch size. Sampler, steps and guidance default to the run's settings (the steps
+    of DDPM, where it is not the run's own sampler, to all timesteps). Guidance leads away from what the net would draw
+    under the negative label (the cards of that class are drawn without guidance), or else without a label (Ho &
+    Salimans 2022); its step is at most `guidance_limit`, root mean square (Sadat et al. 2024). A batch size that is
+    not given is chosen to fit memory, and halved when a GPU has too little. Raises ValueError for seeds, labels,
+    sampler or steps that are wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be different whole numbers from 0")
     labels = choose_labels(model, seeds, labels)
-    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale, negative_label)
+    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale, negative_label, guidance_limit)
     height, width = model.config.size
-    batch_size = batch_size or max(1, min(256, PIXELS_IN_BATCH // (height * width)))
+    most = 256 if model.unet.device.type == "cuda" else 16
+    batch_size = batch_size or max(1, min(most, PIXELS_IN_BATCH // (height * width)))
     position = 0
     with tqdm(total=len(seeds), desc="Generating", unit="card", disable=not progress) as bar:
         while position < len(seeds):
@@ -150,6 +154,7 @@ def _generate_batch(
     num_inference_steps: int,
     guidance_scale: float,
     negative_label: str | None,
+    guidance_limit: float | None,
 ) -> torch.Tensor:
     unet, device = model.unet, model.unet.device
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -161,8 +166,7 @@ def _generate_batch(
         class_labels = torch.tensor([model.labels.index(label) for label in labels], device=device)
         null_labels = torch.full_like(class_labels, len(model.labels))
         if negative_label is not None:
-            other = class_labels != model.labels.index(negative_label)
-            null_labels[other] = model.labels.index(negative_label)
+            null_labels.fill_(model.labels.index(negative_label))
     guided = class_labels is not None and guidance_scale != 1
     if guided:
         class_labels = torch.cat([class_labels, null_labels])
@@ -176,7 +180,11 @@ def _generate_batch(
         )
         if guided:
             with_label, without_label = model_output.chunk(2)
-            model_output = without_label + guidance_scale * (with_label - without_label)
+            step = (guidance_scale - 1) * (with_label - without_label)
+            if guidance_limit is not None:
+                length = step.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+                step *= (guidance_limit / length.clamp(min=1e-12)).clamp(max=1)
+            model_output = with_label + step
         clean_images = predict_clean_images(model.noise_scheduler, model_output, images, timestep)
         images = scheduler.step(clean_images, timestep, images, **stochastic).prev_sample
     pixels = denormalize(images, model.config.patch_size).cpu()
@@ -210,6 +218,7 @@ def write_cards(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     negative_label: str | None = None,
+    guidance_limit: float | None = None,
     overwrite: bool = False,
     **others,
 ) -> Path:
@@ -224,13 +233,13 @@ def write_cards(
         raise CardError(
             f"{taken[0]} exists already, as do {len(taken)} of {len(seeds)}; take other seeds, or overwrite"
         )
-    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale, negative_label)
+    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale, negative_label, guidance_limit)
     batches = generate(model, seeds, labels, **how, **others)
     with CardWriter(out, overwrite) as writer:
         for batch in batches:
             for pixels, seed, label in zip(batch.pixels.numpy(), batch.seeds, batch.labels, strict=True):
                 row = {"file_name": f"{seed:06d}.png", "seed": seed, "model": model.name, "revision": model.revision}
-                row |= how
+                row |= {name: value for name, value in how.items() if value is not None}
                 if label is not None:
                     row["label"] = label
                 mask = pixels[3] if model.has_mask else None

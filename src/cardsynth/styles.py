@@ -58,7 +58,7 @@ STYLES = {
     "a": Style(
         layouts=("banner", "pennant", "sidebar"),
         stocks=("grey", "cream", "white"),
-        inks=("black and red", "green and green", "navy and blue"),
+        inks=("green and green", "navy and blue"),
         faces={
             "bold": "DejaVuSans-Bold",
             "sans": "DejaVuSans",
