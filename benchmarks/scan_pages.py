@@ -14,7 +14,30 @@ from cardsynth.render import draw_card
 from cardsynth.styles import STYLES
 
 GROUNDS = ("white", "black", "wood", "felt")
-WORDS = "The of series print card club season and year is at in first home run players Total 1957 shown on back gum".split()
+WORDS = [
+    "The",
+    "of",
+    "series",
+    "print",
+    "card",
+    "club",
+    "season",
+    "and",
+    "year",
+    "is",
+    "at",
+    "in",
+    "first",
+    "home",
+    "run",
+    "players",
+    "Total",
+    "1957",
+    "shown",
+    "on",
+    "back",
+    "gum",
+]
 
 
 @dataclass(frozen=True)
@@ -46,9 +69,16 @@ def draw_ground(rng: np.random.Generator, kind: str, size: tuple[int, int]) -> n
         place = np.arange(height)[:, None] if across else np.arange(width)[None, :]
         seam = np.exp(-(((place + rng.uniform(0, board)) % board) ** 2) / 8.0)[..., None]
         return base * light * (1 - 0.5 * seam)
-    level, spread = {"white": (rng.uniform(236, 252), 0.6), "black": (rng.uniform(10, 38), 1), "felt": (rng.uniform(85, 145), 9)}[kind]
+    level, spread = {
+        "white": (rng.uniform(236, 252), 0.6),
+        "black": (rng.uniform(10, 38), 1),
+        "felt": (rng.uniform(85, 145), 9),
+    }[kind]
     tint = level + rng.uniform(-3, 3, 3)
-    texture = spread * noise(rng, size, (height // 2, width // 2)) + spread * noise(rng, size, (height // 30, width // 30)) / 2
+    texture = (
+        spread * noise(rng, size, (height // 2, width // 2))
+        + spread * noise(rng, size, (height // 30, width // 30)) / 2
+    )
     return np.float32(tint) + texture[..., None]
 
 
@@ -61,7 +91,9 @@ def photograph(rng: np.random.Generator, page: np.ndarray) -> np.ndarray:
     page[: len(grain)] += grain[: size[0]]
     page[len(grain) :] += grain[: size[0] - len(grain), ::-1]
     buffer = io.BytesIO()
-    Image.fromarray(np.clip(page + 0.5, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=int(rng.integers(78, 96)))
+    Image.fromarray(np.clip(page + 0.5, 0, 255).astype(np.uint8)).save(
+        buffer, "JPEG", quality=int(rng.integers(78, 96))
+    )
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
@@ -123,18 +155,21 @@ def covered_box(area: np.ndarray) -> np.ndarray:
     """Corners, (4, 2), of the rectangle that a card's coverage (H, W) fills but for its round corners."""
     down, across = np.median(area, axis=1), np.median(area, axis=0)
     (top, foot), (left, right) = (
-        (half - line[:half].sum() - 0.5, half + line[half:].sum() - 0.5) for line, half in ((down, len(down) // 2), (across, len(across) // 2))
+        (half - line[:half].sum() - 0.5, half + line[half:].sum() - 0.5)
+        for line, half in ((down, len(down) // 2), (across, len(across) // 2))
     )
     return np.array([[left, top], [right, top], [right, foot], [left, foot]])
 
 
 def drawn_card(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn card, float32 (H, W, 3), and its coverage, float32 (H, W); the ground that it was drawn on is not shown."""
+    """A drawn card, float32 (H, W, 3), and its coverage, float32 (H, W)."""
     picture = draw_card(seed, CLASSES[seed % len(CLASSES)], size).image
     return picture.astype(np.float32), print_card(seed, size, tuple(STYLES))[1]
 
 
-def lay(picture: np.ndarray, area: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def lay(
+    picture: np.ndarray, area: np.ndarray, matrix: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Picture and coverage warped onto a page of (height, width), anti-aliased by drawing smaller ones from a blur."""
     zoom = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
     if zoom < 0.8:
@@ -178,7 +213,9 @@ def text(page: np.ndarray, rng: np.random.Generator) -> None:
             pen.text((left, height * (0.07 + 0.02 * line)), words[: 60 // columns], fill=255, font=font)
     framed = rng.uniform(0.2, 0.5)
     top = height * rng.uniform(0.5, 0.7)
-    pen.rectangle((width * 0.1, top, width * (0.1 + framed), top + height * 0.2), outline=255, width=max(1, height // 600))
+    pen.rectangle(
+        (width * 0.1, top, width * (0.1 + framed), top + height * 0.2), outline=255, width=max(1, height // 600)
+    )
     ink = np.asarray(layer, np.float32)[..., None] / 255
     page += ink * ((25 if page.mean() > 90 else 215) - page)
 
@@ -201,7 +238,17 @@ def coins(page: np.ndarray, rng: np.random.Generator) -> None:
         alpha = np.zeros((height, width), np.float32)
         centre = (int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(0.1, 0.9) * height))
         radius = rng.uniform(0.03, 0.14) * width
-        cv2.ellipse(alpha, centre, (int(radius), int(radius * rng.uniform(0.7, 1))), rng.uniform(0, 180), 0, 360, 1, -1, cv2.LINE_AA)
+        cv2.ellipse(
+            alpha,
+            centre,
+            (int(radius), int(radius * rng.uniform(0.7, 1))),
+            rng.uniform(0, 180),
+            0,
+            360,
+            1,
+            -1,
+            cv2.LINE_AA,
+        )
         put(page, alpha, rng)
 
 
@@ -251,11 +298,15 @@ def tiles(page: np.ndarray, rng: np.random.Generator) -> None:
 EMPTY = (nothing, text, other_formats, coins, pens, soft_shadow, cut_off, scraps, ruled_paper, tiles)
 
 
-def sheet(size: tuple[int, int], rng: np.random.Generator, aspect: float, share: float, edge: bool = False) -> np.ndarray:
+def sheet(
+    size: tuple[int, int], rng: np.random.Generator, aspect: float, share: float, edge: bool = False
+) -> np.ndarray:
     """Coverage of a rectangle of an aspect, its short side a share of the page's width, float32 (H, W)."""
     height, width = size
     short = share * width
-    centre = np.array([width, height]) * (rng.uniform(0.3, 0.7, 2) if not edge else [rng.choice([0.0, 1.0]), rng.uniform(0.2, 0.8)])
+    centre = np.array([width, height]) * (
+        rng.uniform(0.3, 0.7, 2) if not edge else [rng.choice([0.0, 1.0]), rng.uniform(0.2, 0.8)]
+    )
     box = cv2.boxPoints((tuple(map(float, centre)), (float(short), float(short * aspect)), float(rng.uniform(-90, 90))))
     alpha = np.zeros(size, np.float32)
     cv2.fillPoly(alpha, [np.rint(box * 16).astype(np.int32)], 1, cv2.LINE_AA, 4)

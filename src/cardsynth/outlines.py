@@ -7,7 +7,9 @@ import numpy as np
 try:
     import cv2
 except ImportError as error:
-    raise ImportError("scans are read with OpenCV, which is not there: pip install cardsynth[scans]") from error
+    if error.name != "cv2":
+        raise
+    raise ImportError("reading scans needs OpenCV: pip install cardsynth[scans]", name="cv2") from error
 
 GROUND_DISTANCES = (3.0, 5.0, 9.0, 16.0)  # standard deviations of the ground's colour
 EDGE_THRESHOLDS = ((15, 40), (40, 110))  # Canny's, low and high
@@ -136,7 +138,7 @@ def fit_sides(image: np.ndarray, quad: np.ndarray, reach: float, exact: bool) ->
         strength = _strength(profiles, window)
         floor = max(CLEAR_STEP, 2.2 * float(np.median(strength[:, window - pad :])))  # the ground beyond reach
         strength = strength[:, pad - window : window - pad]
-        first, last, share = _best_line(strength, floor)
+        first, last, share = _best_line(strength, floor, round(0.012 * length))
         if exact:
             first, last, share = _refined(strength, places, first, last, floor)
         at = first + (last - first) * (places - END) / (1 - 2 * END)
@@ -171,19 +173,29 @@ def _strength(profiles: np.ndarray, window: int) -> np.ndarray:
     return np.linalg.norm(difference, axis=2)
 
 
-def _best_line(strength: np.ndarray, floor: float) -> tuple[float, float, float]:
-    """Where the best line starts and ends (offset of the first and last profile), and its support."""
+def _best_line(strength: np.ndarray, floor: float, close: int) -> tuple[float, float, float]:
+    """Where the best line starts and ends (offset of the first and last profile), and its support.
+
+    Of lines no more than `close` pixels apart, the strongest is taken; of others, the outermost with much support.
+    """
     count, offsets = strength.shape
     peak = (strength >= floor) & (strength >= np.roll(strength, 1, 1)) & (strength >= np.roll(strength, -1, 1))
-    weight = np.where(peak, np.minimum(strength / (2.5 * floor), 1), 0)
+    weight = np.where(peak, np.minimum(strength / (1.6 * floor), 1), 0)
     edge = np.maximum.reduce([weight, np.roll(weight, 1, 1), np.roll(weight, -1, 1)])
     ends = np.arange(0, offsets, 2 if offsets > 15 else 1)
     share = np.linspace(0, 1, count)
     places = ends[:, None, None] * (1 - share) + ends[None, :, None] * share
     support = edge[np.arange(count), np.rint(places).astype(int)].mean(axis=2)
     outermost = (ends[:, None] + ends[None, :]) / (2 * offsets)
-    first, last = np.unravel_index(np.argmax(support + 0.2 * outermost * (support > 0.75 * support.max())), support.shape)
-    return float(ends[first]), float(ends[last]), float(support[first, last])
+    standing = support + 0.8 * outermost * (support > 0.65 * support.max())
+    first, last = ends[np.array(np.unravel_index(np.argmax(standing), support.shape))]
+    # A shadow's rim lies close outside the card's edge, and is less sharp.
+    line = first + (last - first) * share
+    near = np.arange(-close, close + 1)
+    index = np.clip(np.rint(line + near[:, None]).astype(int), 0, offsets - 1)
+    shift = near[np.argmax(np.minimum(strength, 12 * floor)[np.arange(count), index].mean(axis=1))]
+    best = edge[np.arange(count), np.clip(np.rint(line + shift).astype(int), 0, offsets - 1)]
+    return float(first + shift), float(last + shift), float(best.mean())
 
 
 def _refined(strength, places, first, last, floor) -> tuple[float, float, float]:

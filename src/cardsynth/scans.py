@@ -22,8 +22,9 @@ class FoundCard:
     """A card found on a page.
 
     corners: float64 (4, 2), x and y in page pixels, from the card's top left clockwise, the card being portrait.
-    confidence: 0 to 1. reason: what holds the confidence down, empty where nothing does. angle: degrees in -45 to 135
-    by which the card is turned clockwise on the page; about 90 where it lies on its left side.
+    confidence: 0 to 1. reason: what holds the confidence down, empty where nothing does. angle: degrees by which the
+    card is turned clockwise on the page: -45 to 135 before it is known to lie upside down, about 90 where it lies
+    on its side.
     """
 
     corners: np.ndarray
@@ -58,7 +59,7 @@ def find_cards_on_page(page: np.ndarray, aspect: float = CARD_ASPECT, least: flo
     found = []
     for corners in _best(coarse):
         quad = (corners + 0.5) * zoom - 0.5
-        sides = fit_sides(page, quad, 3 + 1.5 * max(zoom), exact=True)
+        sides = fit_sides(page, quad, 3 + 0.05 * math.sqrt(area_of(quad)), exact=True)
         if sides is None or not _is_convex(sides.corners):
             continue
         confidence, reason = _judge(sides, page.shape, aspect)
@@ -238,11 +239,11 @@ def in_reading_order(cards: Sequence[FoundCard]) -> list[FoundCard]:
 
 def turned_over(card: FoundCard) -> FoundCard:
     """The card as it is when what was its foot is its top: turned by half a turn."""
-    return replace(card, corners=np.roll(card.corners, -2, axis=0), angle=card.angle + 180)
+    return replace(card, corners=np.roll(card.corners, -2, axis=0), angle=card.angle % 360 - 180)
 
 
 def to_card(corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarray:
-    """The homography, float64 (3, 3), from page pixels to the pixels of a card of (height, width) that the corners fill.
+    """The homography, float64 (3, 3), from page pixels to those of a card of (height, width) that the corners fill.
 
     Both count whole numbers at pixel centres, so the card's own corners are at -0.5 and at height or width - 0.5.
     """
@@ -268,7 +269,7 @@ def rectify(page: np.ndarray, corners: np.ndarray, size: tuple[int, int] = CARD_
 
 
 def rectify_mask(mask: np.ndarray, corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarray:
-    """The part of a page's mask within a card, uint8 (height, width) of 0 and 255; mask: uint8 (H, W), 128 on is damage."""
+    """The part of a page's mask within a card, uint8 (height, width) of 0 and 255; mask: uint8 (H, W)."""
     marked = np.where(mask >= 128, 255, 0).astype(np.uint8)
     return np.where(rectify(marked, corners, size) >= 128, 255, 0).astype(np.uint8)
 
