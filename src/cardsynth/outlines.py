@@ -179,15 +179,16 @@ def _best_line(strength: np.ndarray, floor: float, close: int) -> tuple[float, f
     Of lines no more than `close` pixels apart, the strongest is taken; of others, the outermost with much support.
     """
     count, offsets = strength.shape
-    peak = (strength >= floor) & (strength >= np.roll(strength, 1, 1)) & (strength >= np.roll(strength, -1, 1))
-    weight = np.where(peak, np.minimum(strength / (1.6 * floor), 1), 0)
-    edge = np.maximum.reduce([weight, np.roll(weight, 1, 1), np.roll(weight, -1, 1)])
+    padded = np.pad(strength, ((0, 0), (1, 1)), constant_values=np.inf)
+    peak = (strength >= floor) & (strength >= padded[:, :-2]) & (strength >= padded[:, 2:])
+    weight = np.pad(np.where(peak, np.minimum(strength / (1.6 * floor), 1), 0), ((0, 0), (1, 1)))
+    edge = np.maximum.reduce([weight[:, :-2], weight[:, 1:-1], weight[:, 2:]])
     ends = np.arange(0, offsets, 2 if offsets > 15 else 1)
     share = np.linspace(0, 1, count)
     places = ends[:, None, None] * (1 - share) + ends[None, :, None] * share
     support = edge[np.arange(count), np.rint(places).astype(int)].mean(axis=2)
     outermost = (ends[:, None] + ends[None, :]) / (2 * offsets)
-    standing = support + 0.8 * outermost * (support > 0.65 * support.max())
+    standing = support + 0.6 * outermost * (support > 0.7 * support.max())
     first, last = ends[np.array(np.unravel_index(np.argmax(standing), support.shape))]
     # A shadow's rim lies close outside the card's edge, and is less sharp.
     line = first + (last - first) * share
