@@ -23,8 +23,8 @@ class Sides:
     """Lines fitted to the four sides of a region.
 
     corners: float64 (4, 2), x and y, where the lines meet. support: share of each side where an edge lies on the line,
-    (4,) in 0 to 1. step: share of each side whose colour differs across the line, (4,) in 0 to 1: low for a line drawn
-    on a sheet.
+    (4,) in 0 to 1. step: share of each side whose colour differs across the line, and all in one way, (4,) in 0 to 1:
+    low for a line drawn on a sheet.
     """
 
     corners: np.ndarray
@@ -131,7 +131,7 @@ def fit_sides(image: np.ndarray, quad: np.ndarray, reach: float, exact: bool) ->
         along = (end - start) / length
         outward = np.array([along[1], -along[0]])
         window = 2 if not exact else 3
-        pad = max(2 * window, round(0.02 * length)) + 1
+        pad = max(2 * window, round(0.03 * length)) + 1
         offsets = np.arange(-round(reach) - pad, round(reach) + pad + 1)
         places = np.linspace(END, 1 - END, PROFILES)
         profiles = _profiles(image, start, end - start, along, outward, places, offsets)
@@ -142,8 +142,9 @@ def fit_sides(image: np.ndarray, quad: np.ndarray, reach: float, exact: bool) ->
         if exact:
             first, last, share = _refined(strength, places, first, last, floor)
         at = first + (last - first) * (places - END) / (1 - 2 * END)
-        inside, outside = (_beside(profiles, at + pad, sign, pad) for sign in (-1, 1))
-        step.append(float(np.mean(np.linalg.norm(inside - outside, axis=1) > CLEAR_STEP)))
+        difference = _beside(profiles, at + pad, -1, pad) - _beside(profiles, at + pad, 1, pad)
+        common = np.median(difference, axis=0)
+        step.append(float(np.mean(difference @ common > 0.6 * CLEAR_STEP * np.linalg.norm(common))))
         slope = (last - first) / (1 - 2 * END)
         near, far = first - slope * END - round(reach), first + slope * (1 - END) - round(reach)
         lines.append((start + near * outward, end + far * outward))
@@ -223,10 +224,10 @@ def _refined(strength, places, first, last, floor) -> tuple[float, float, float]
 
 
 def _beside(profiles: np.ndarray, at: np.ndarray, sign: int, pad: int) -> np.ndarray:
-    """Mean colour of each profile beside the line, from 2 pixels off it to the profile's padding, (places, 3)."""
-    steps = np.arange(2, max(4, pad))
+    """Colour of each profile beside the line, from 2 pixels off it to the profile's padding, (places, 3)."""
+    steps = np.arange(2, max(5, pad))
     index = np.clip(np.rint(at)[:, None].astype(int) + sign * steps, 0, profiles.shape[1] - 1)
-    return profiles[np.arange(len(profiles))[:, None], index].mean(axis=1)
+    return np.median(profiles[np.arange(len(profiles))[:, None], index], axis=1)
 
 
 def _meeting(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

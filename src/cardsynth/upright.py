@@ -7,7 +7,7 @@ import numpy as np
 
 from cardsynth.outlines import cv2
 
-SURE = 0.95  # confidence from which a card is turned
+SURE = 0.9  # confidence from which a card is turned
 READING_HEIGHT = 700  # pixels of the card at which letters are measured
 
 
