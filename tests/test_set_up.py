@@ -54,7 +54,7 @@ def test_run_explains_itself():
 def test_imports_go_only_downward():
     floors = [
         {"config", "folder", "diffusion", "styles"},
-        {"fitting", "model", "order", "device", "press", "stains", "readme", "outlines"},
+        {"fitting", "model", "order", "device", "press", "stains", "readme", "outlines", "journal"},
         {"cards", "faults", "layouts", "runs", "hub", "scans", "upright"},
         {"printing", "sampling", "recorder", "check", "judge", "sheets"},
         {"render", "trainer", "evaluation", "pages"},

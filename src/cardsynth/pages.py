@@ -1,6 +1,5 @@
 """Folders of scanner pages turned into a card folder, a review folder and contact sheets, page by page."""
 
-import json
 import multiprocessing
 import os
 import signal
@@ -18,14 +17,15 @@ from tqdm.auto import tqdm
 
 from cardsynth.fitting import read_image
 from cardsynth.folder import (
+    IMAGE_SUFFIXES,
     REPORT_FOLDER,
     CardError,
     CardFile,
     CardWriter,
     find_cards,
-    read_metadata,
     write_atomically,
 )
+from cardsynth.journal import Journal, forget_cards
 from cardsynth.outlines import cv2
 from cardsynth.scans import (
     CARD_ASPECT,
@@ -59,7 +59,7 @@ class ScanSettings:
 
 @dataclass
 class ScanSummary:
-    """What became of the pages: counts, pages `done` before, and the message of each page that could not be read."""
+    """What became of the pages: counts, pages `done` before, messages of `broken` pages, pictures `left_out`."""
 
     pages: int = 0
     done: int = 0
@@ -68,12 +68,14 @@ class ScanSummary:
     empty: int = 0
     turned: int = 0
     broken: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """One line of counts, then a line for each broken page."""
         counts = f"{self.pages} pages ({self.done} done before): {self.cards} cards, {self.review} to review, "
         counts += f"{self.empty} pages without cards, {self.turned} cards turned from upside down"
-        return "\n".join([counts, *(f"Not read: {message}" for message in self.broken)])
+        strays = [f"Left out, since it lies beside class folders: {name}" for name in self.left_out]
+        return "\n".join([counts, *(f"Not read: {message}" for message in self.broken), *strays])
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,12 @@ def scan_pages(
     folders = [folder.resolve() for folder in (pages, out, review)]
     if any(a == b or a in b.parents for i, a in enumerate(folders) for b in folders[:i] + folders[i + 1 :]):
         raise CardError(f"{pages}, {out} and {review} lie in each other; choose folders beside each other")
-    journal = Journal(out / REPORT_FOLDER / JOURNAL, settings, overwrite)
+    journal = Journal(out / REPORT_FOLDER / JOURNAL, asdict(settings), overwrite)
     stems = _stems(files)
     todo = [file for file in files if file.name not in journal.done]
-    summary = ScanSummary(pages=len(files), done=len(files) - len(todo))
+    summary = ScanSummary(pages=len(files), done=len(files) - len(todo), left_out=_strays(pages, files))
     for folder in (out, review):
-        _forget(folder, {file.name for file in todo} & journal.begun)
+        forget_cards(folder, {file.name for file in todo} & journal.begun)
     with ExitStack() as stack:
         writers: dict[Path, CardWriter] = {}
         results = _read_all(todo, stems, settings, workers)
@@ -126,7 +128,7 @@ def scan_pages(
                 summary.broken.append(page)
                 continue
             _check_free(page, out, review, overwrite or file.name in journal.begun)
-            journal.write({"page": file.name, "state": "begun"})
+            journal.write(file.name, "begun")
             for sure, row, image, mask in page.cards:
                 folder = out if sure else review
                 if folder not in writers:
@@ -135,8 +137,7 @@ def scan_pages(
             write_atomically(_picture_of(out, stems[file.name]), page.picture)
             counts = Counter(sure for sure, *_ in page.cards)
             turned = sum(row["orientation"] == "turned" for _, row, *_ in page.cards)
-            done = {"cards": counts[True], "review": counts[False], "turned": turned}
-            journal.write({"page": file.name, "state": "done", **done})
+            journal.write(file.name, "done", cards=counts[True], review=counts[False], turned=turned)
     rows = [journal.done[file.name] for file in files if file.name in journal.done]
     summary.cards, summary.review, summary.turned = (
         sum(row[key] for row in rows) for key in ("cards", "review", "turned")
@@ -151,6 +152,13 @@ def _picture_of(out: Path, stem: str) -> Path:
     return out / REPORT_FOLDER / "pages" / f"{stem}.png"
 
 
+def _strays(pages: Path, files: list[CardFile]) -> list[str]:
+    """Pictures that lie loose beside class folders, and so are not taken for pages."""
+    read = {file.image for file in files}
+    loose = (path for folder in (pages, pages / "images") for path in sorted(folder.glob("*")))
+    return [str(path) for path in loose if path.suffix.lower() in IMAGE_SUFFIXES and path not in read]
+
+
 def _stems(files: list[CardFile]) -> dict[str, str]:
     """What the cards of each page are named after: its path without suffix, or with it where two pages share one."""
     paths = {file.name: Path(file.name.removeprefix("images/")) for file in files}
@@ -161,53 +169,12 @@ def _stems(files: list[CardFile]) -> dict[str, str]:
     }
 
 
-class Journal:
-    """Which pages are begun and done, a line each, so that a later run goes on; its first line holds the settings."""
-
-    def __init__(self, path: Path, settings: ScanSettings, overwrite: bool) -> None:
-        self.path, self.begun, self.done = path, set(), {}
-        head = json.loads(json.dumps(asdict(settings)))
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
-        if lines and lines[0] != head and not overwrite:
-            raise CardError(f"{path.parent.parent} was read with {lines[0]}, not {head}; choose another, or overwrite")
-        for row in lines[1:]:
-            self.begun.add(row["page"])
-            if row["state"] == "done" and not overwrite:
-                self.done[row["page"]] = row
-        if not lines or overwrite:
-            known = [{"page": page, "state": "begun"} for page in sorted(self.begun)]
-            write_atomically(path, "".join(json.dumps(row) + "\n" for row in (head, *known)).encode())
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Add a page's line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self.begun.add(row["page"])
-        if row["state"] == "done":
-            self.done[row["page"]] = row
-
-
 def _check_free(page: ReadPage, out: Path, review: Path, may_replace: bool) -> None:
     for sure, row, _, mask in page.cards:
         for name in (row["file_name"], row["mask_file_name"] if mask else None):
             path = (out if sure else review) / name if name else None
             if path and path.exists() and not may_replace:
                 raise CardError(f"{path} exists already; choose another folder, or overwrite")
-
-
-def _forget(folder: Path, pages: set[str]) -> None:
-    """Remove the cards of pages that are read anew: their rows first, then their files."""
-    metadata = folder / "metadata.jsonl"
-    rows = read_metadata(metadata) if pages and metadata.is_file() else []
-    stale = [row for row in rows if row.get("page") in pages]
-    if not stale:
-        return
-    kept = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if row.get("page") not in pages)
-    write_atomically(metadata, kept.encode())
-    for row in stale:
-        for name in (row["file_name"], row.get("mask_file_name")):
-            if name:
-                (folder / name).unlink(missing_ok=True)
 
 
 def _start_worker() -> None:
