@@ -108,11 +108,20 @@ def cast_shadow(page: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -
 
 
 def seen_from(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """A homography of the page onto itself, as a phone held not quite level has it."""
+    """The homography K [r1 r2 t] of a page seen whole by a phone held up to 18 degrees off level."""
     height, width = size
-    ends = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
-    slant = rng.uniform(0, 0.09, (4, 2)) * [width, height] * [[1, 1], [-1, 1], [-1, -1], [1, -1]]
-    return cv2.getPerspectiveTransform(ends, np.float32(ends + slant))
+    middle = np.array([width / 2, height / 2])
+    focal = rng.uniform(0.65, 0.95) * max(size)
+    towards, tilt = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(4, 18))
+    turn = cv2.Rodrigues(tilt * np.array([math.cos(towards), math.sin(towards), 0]))[0]
+    page = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * middle
+    for distance in focal * np.arange(1, 3, 0.02):
+        camera = np.diag([focal, focal, 1]) @ np.column_stack([turn[:, :2], [0, 0, distance]])
+        seen = cv2.perspectiveTransform(page[None], camera)[0]
+        if (np.abs(seen) <= middle).all():
+            break
+    shift = np.array([[1, 0, middle[0]], [0, 1, middle[1]], [0, 0, 1]])
+    return shift @ camera @ np.array([[1, 0, -middle[0]], [0, 1, -middle[1]], [0, 0, 1]])
 
 
 def compose_page(
