@@ -15,6 +15,7 @@ GROUND_DISTANCES = (3.0, 5.0, 9.0, 16.0)  # standard deviations of the ground's 
 EDGE_THRESHOLDS = ((15, 40), (40, 110))  # Canny's, low and high
 PROFILES = 48  # across each side
 CLEAR_STEP = 9.0  # levels of RGB distance below which no edge is told from noise
+WAVINESS = 0.002  # of a side's length by which worn edges leave the line
 END = 0.1  # share of a side left out at each end, where corners are round and worn
 
 
@@ -24,8 +25,8 @@ class Sides:
 
     corners: float64 (4, 2), x and y, where the lines meet. support: share of each side where an edge lies on the line,
     (4,) in 0 to 1. step: share of each side whose colour differs across the line, and all in one way, (4,) in 0 to 1:
-    low for a line drawn on a sheet. sharpness: share of that difference that lies within a few pixels of the line, (4,),
-    at the median along the side: low for a shadow.
+    low for a line drawn on a sheet. sharpness: share of that difference that lies within a few pixels of the line, at
+    the median along the side, (4,): low for a shadow.
     """
 
     corners: np.ndarray
@@ -130,19 +131,20 @@ def fit_sides(image: np.ndarray, quad: np.ndarray, reach: float, exact: bool) ->
         length = np.linalg.norm(end - start)
         if length < 12:
             return None
+        waviness = max(1, round(WAVINESS * length))
         along = (end - start) / length
         outward = np.array([along[1], -along[0]])
         window = 2 if not exact else 3
-        pad = max(2 * window, round(0.03 * length)) + 1
+        pad = max(5 * window, round(0.03 * length)) + 1
         offsets = np.arange(-round(reach) - pad, round(reach) + pad + 1)
         places = np.linspace(END, 1 - END, PROFILES)
         profiles = _profiles(image, start, end - start, along, outward, places, offsets)
         strength = _strength(profiles, window)
         floor = max(CLEAR_STEP, 2.2 * float(np.median(strength[:, window - pad :])))  # the ground beyond reach
         strength = strength[:, pad - window : window - pad]
-        first, last, share = _best_line(strength, floor, round(0.012 * length))
+        first, last, share = _best_line(strength, floor, round(0.012 * length), waviness)
         if exact:
-            first, last, share = _refined(strength, places, first, last, floor)
+            first, last, share = _refined(strength, first, last, floor, waviness)
         at = first + (last - first) * (places - END) / (1 - 2 * END)
         difference = _beside(profiles, at + pad, -1, pad) - _beside(profiles, at + pad, 1, pad)
         common = np.median(difference, axis=0)
@@ -178,16 +180,17 @@ def _strength(profiles: np.ndarray, window: int) -> np.ndarray:
     return np.linalg.norm(difference, axis=2)
 
 
-def _best_line(strength: np.ndarray, floor: float, close: int) -> tuple[float, float, float]:
+def _best_line(strength: np.ndarray, floor: float, close: int, waviness: int) -> tuple[float, float, float]:
     """Where the best line starts and ends (offset of the first and last profile), and its support.
 
-    Of lines no more than `close` pixels apart, the strongest is taken; of others, the outermost with much support.
+    A worn edge may lie up to `waviness` pixels off its line. Of lines no more than `close` pixels apart, the strongest
+    is taken; of others, the outermost with much support.
     """
     count, offsets = strength.shape
     padded = np.pad(strength, ((0, 0), (1, 1)), constant_values=np.inf)
     peak = (strength >= floor) & (strength >= padded[:, :-2]) & (strength >= padded[:, 2:])
-    weight = np.pad(np.where(peak, np.minimum(strength / (1.6 * floor), 1), 0), ((0, 0), (1, 1)))
-    edge = np.maximum.reduce([weight[:, :-2], weight[:, 1:-1], weight[:, 2:]])
+    weight = np.where(peak, np.minimum(strength / (1.6 * floor), 1), 0).astype(np.float32)
+    edge = cv2.dilate(weight, np.ones((1, 2 * waviness + 1), np.uint8))
     ends = np.arange(0, offsets, 2 if offsets > 15 else 1)
     share = np.linspace(0, 1, count)
     places = ends[:, None, None] * (1 - share) + ends[None, :, None] * share
@@ -204,12 +207,12 @@ def _best_line(strength: np.ndarray, floor: float, close: int) -> tuple[float, f
     return float(first + shift), float(last + shift), float(best.mean())
 
 
-def _refined(strength, places, first, last, floor) -> tuple[float, float, float]:
+def _refined(strength, first, last, floor, waviness) -> tuple[float, float, float]:
     """The line fitted to the sub-pixel peaks near a line, and the share of profiles that have one on it."""
     count, offsets = strength.shape
     share = np.linspace(0, 1, count)
     expected = first + (last - first) * share
-    near = np.rint(expected).astype(int)[:, None] + np.arange(-3, 4)
+    near = np.rint(expected).astype(int)[:, None] + np.arange(-2 - waviness, 3 + waviness)
     inner = np.clip(near, 1, offsets - 2)
     rows = np.arange(count)
     best = inner[rows, np.argmax(strength[rows[:, None], inner], axis=1)]
@@ -223,8 +226,8 @@ def _refined(strength, places, first, last, floor) -> tuple[float, float, float]
     for _ in range(5):
         fit = np.polyfit(share, at, 1, w=weight + 1e-9)
         off = np.abs(at - np.polyval(fit, share))
-        weight = strong / (1 + (off / 0.7) ** 2)
-    return float(fit[1]), float(fit[0] + fit[1]), float(np.mean(strong & (off < 2)))
+        weight = strong / (1 + (off / (0.7 * waviness)) ** 2)
+    return float(fit[1]), float(fit[0] + fit[1]), float(np.mean(strong & (off < 1 + waviness)))
 
 
 def _beside(profiles: np.ndarray, at: np.ndarray, sign: int, pad: int) -> np.ndarray:

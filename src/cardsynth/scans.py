@@ -114,10 +114,10 @@ def _judge(sides: Sides, shape: Sequence[int], aspect: float) -> tuple[float, st
     parts = {
         f"long over short side is {ratio:.2f}, not {aspect:.2f}": _falling(abs(ratio / aspect - 1), 0.035, 0.085),
         f"a corner is {bend:.0f} degrees off square": _falling(bend, 6, 25),
-        f"its weakest side shows on {worst:.0%} of its length": _falling(1 - worst, 0.4, 0.85),
+        f"its weakest side shows on {worst:.0%} of its length": _falling(1 - worst, 0.55, 0.9),
         f"its sides show on {mean:.0%} of their length": _falling(1 - mean, 0.3, 0.7),
-        "a side has the same colour on both sides of it": _falling(1 - float(sides.step.min()), 0.25, 0.45),
-        "a side is as soft as a shadow": _falling(-float(sides.sharpness.min()), -0.25, -0.15),
+        "its sides have the same colour within and without": _falling(1 - float(sides.step.mean()), 0.25, 0.45),
+        "its sides are as soft as a shadow": _falling(-float(sides.sharpness.mean()), -0.4, -0.28),
         "the page's edge cuts it off": _falling(outside, 0.005, 0.03),
         "it fills the page": _falling(share, 0.93, 0.99),
         "it is tiny": _falling(-min(lengths) / max(height, width), -0.06, -0.03),
@@ -200,7 +200,7 @@ def _agreeing(found: list[FoundCard]) -> list[FoundCard]:
     usual = float(np.median(sure))
     cards = []
     for card in found:
-        factor = _falling(abs(math.log(area_of(card.corners) / usual)), 0.2, 0.7)
+        factor = _falling(abs(math.log(area_of(card.corners) / usual)), 0.35, 0.9)
         reason = "its size is not that of the other cards" if factor < 0.999 else card.reason
         cards.append(replace(card, confidence=card.confidence * factor, reason=reason))
     return cards
