@@ -16,6 +16,7 @@ EDGE_THRESHOLDS = ((15, 40), (40, 110))  # Canny's, low and high
 PROFILES = 48  # across each side
 CLEAR_STEP = 9.0  # levels of RGB distance below which no edge is told from noise
 WAVINESS = 0.002  # of a side's length by which worn edges leave the line
+FAINTEST = 0.12  # of the strongest line's contrast: that of an edge that can stand outside it
 END = 0.1  # share of a side left out at each end, where corners are round and worn
 
 
@@ -194,9 +195,13 @@ def _best_line(strength: np.ndarray, floor: float, close: int, waviness: int) ->
     ends = np.arange(0, offsets, 2 if offsets > 15 else 1)
     share = np.linspace(0, 1, count)
     places = ends[:, None, None] * (1 - share) + ends[None, :, None] * share
-    support = edge[np.arange(count), np.rint(places).astype(int)].mean(axis=2)
+    index = np.arange(count), np.rint(places).astype(int)
+    support = edge[index].mean(axis=2)
+    power = np.where(peak, strength, 0).astype(np.float32)
+    power = cv2.dilate(power, np.ones((1, 2 * waviness + 1), np.uint8))[index].mean(axis=2)
     outermost = (ends[:, None] + ends[None, :]) / (2 * offsets)
-    standing = support + 0.6 * outermost * (support > 0.7 * support.max())
+    rivals = (support > 0.7 * support.max()) & (power > FAINTEST * power.max())
+    standing = support + 0.6 * outermost * rivals
     first, last = ends[np.array(np.unravel_index(np.argmax(standing), support.shape))]
     # A shadow's rim lies close outside the card's edge, and is less sharp.
     line = first + (last - first) * share
