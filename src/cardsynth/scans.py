@@ -55,7 +55,7 @@ def find_cards_on_page(page: np.ndarray, aspect: float = CARD_ASPECT, least: flo
             continue
         sides = fit_sides(small, quad, 3 + 0.03 * math.sqrt(abs(area_of(quad))), exact=False)
         if sides is not None and _is_convex(sides.corners):
-            coarse.append((_judge(sides, small.shape, aspect)[0], sides.corners))
+            coarse.append((_standing(sides, small.shape, aspect), sides.corners))
     found = []
     for corners in _best(coarse):
         quad = (corners + 0.5) * zoom - 0.5
@@ -127,6 +127,12 @@ def _judge(sides: Sides, shape: Sequence[int], aspect: float) -> tuple[float, st
     return confidence, reason if parts[reason] < 0.999 else ""
 
 
+def _standing(sides: Sides, shape: Sequence[int], aspect: float) -> float:
+    """What rough outlines of one card are chosen by: confidence, and among the sure ones aspect and support."""
+    off = abs(aspect_of(sides.corners, shape) / aspect - 1)
+    return _judge(sides, shape, aspect)[0] * math.exp(-8 * off) * (0.5 + 0.5 * float(sides.support.mean()))
+
+
 def _falling(value: float, good: float, bad: float) -> float:
     """1 up to `good`, 0 from `bad` on, a line between."""
     return float(np.clip((bad - value) / (bad - good), 0, 1))
@@ -135,12 +141,12 @@ def _falling(value: float, good: float, bad: float) -> float:
 def _best(coarse: list[tuple[float, np.ndarray]]) -> list[np.ndarray]:
     """Of outlines that lie on each other, the one to fit closely; an outer one before print inside it."""
     kept: list[tuple[float, np.ndarray]] = []
-    for confidence, quad in sorted(coarse, key=lambda item: -item[0]):
+    for standing, quad in sorted(coarse, key=lambda item: -item[0]):
         rivals = [i for i, (_, other) in enumerate(kept) if _overlap(quad, other) > 0.8]
         if not rivals:
-            kept.append((confidence, quad))
-        elif all(confidence > 0.8 * kept[i][0] and area_of(quad) > 1.02 * area_of(kept[i][1]) for i in rivals):
-            kept = [item for i, item in enumerate(kept) if i not in rivals] + [(confidence, quad)]
+            kept.append((standing, quad))
+        elif all(standing > 0.85 * kept[i][0] and area_of(quad) > 1.02 * area_of(kept[i][1]) for i in rivals):
+            kept = [item for i, item in enumerate(kept) if i not in rivals] + [(standing, quad)]
     return [quad for _, quad in kept]
 
 
