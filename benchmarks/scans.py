@@ -20,7 +20,7 @@ from cardsynth.scans import angle_of
 
 PAGE_SIZE = (3508, 2480)  # A4 at 300 dots an inch
 EMPTY_SIZE = (1754, 1240)
-FIRST_SEED = 500  # the finder was tuned on seeds below 1,000
+FIRST_SEED = 20_000  # the finder was tuned on seeds below 1,000
 COUNTS = (1, 4, 9)
 FOUND = 0.1  # of the card's width: mean distance of the corners up to which a card counts as found
 TARGETS = {

@@ -23,8 +23,7 @@ class FoundCard:
 
     corners: float64 (4, 2), x and y in page pixels, from the card's top left clockwise, the card being portrait.
     confidence: 0 to 1. reason: what holds the confidence down, empty where nothing does. angle: degrees by which the
-    card is turned clockwise on the page: -45 to 135 before it is known to lie upside down, about 90 where it lies
-    on its side.
+    card is turned clockwise on the page: -45 to 135, about 90 where it lies on its side, before it is turned over.
     """
 
     corners: np.ndarray
@@ -108,13 +107,13 @@ def _judge(sides: Sides, shape: Sequence[int], aspect: float) -> tuple[float, st
     turns = np.degrees(np.arctan2(edges[:, 1], edges[:, 0]))
     bend = float(np.abs((np.roll(turns, -1) - turns - 90 + 180) % 360 - 180).max())
     ratio = aspect_of(quad, shape)
-    worst, mean = float(sides.support.min()), float(sides.support.mean())
+    worst, mean = float((sides.support * sides.step).min()), float(sides.support.mean())
     outside = max(-quad.min(), float((quad - [width - 1, height - 1]).max())) / lengths.min()
     share = area_of(quad) / (height * width)
     parts = {
         f"long over short side is {ratio:.2f}, not {aspect:.2f}": _falling(abs(ratio / aspect - 1), 0.035, 0.085),
         f"a corner is {bend:.0f} degrees off square": _falling(bend, 6, 25),
-        f"its weakest side shows on {worst:.0%} of its length": _falling(1 - worst, 0.55, 0.9),
+        f"its weakest side shows on {worst:.0%} of its length": _falling(-worst, -0.42, -0.27),
         f"its sides show on {mean:.0%} of their length": _falling(1 - mean, 0.3, 0.7),
         "its sides have the same colour within and without": _falling(1 - float(sides.step.mean()), 0.25, 0.45),
         "its sides are as soft as a shadow": _falling(-float(sides.sharpness.mean()), -0.4, -0.28),
