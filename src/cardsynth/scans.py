@@ -22,8 +22,7 @@ class FoundCard:
     """A card found on a page.
 
     corners: float64 (4, 2), x and y in page pixels, from the card's top left clockwise, the card being portrait.
-    confidence: 0 to 1. reason: what holds the confidence down, empty where nothing does. angle: degrees by which the
-    card is turned clockwise on the page: -45 to 135, about 90 where it lies on its side, before it is turned over.
+    confidence: 0 to 1. reason: what holds the confidence down, empty where nothing does. angle: degrees by which it is turned clockwise on the page: -45 to 135, about 90 where it lies on its side, before it is turned over.
     """
 
     corners: np.ndarray
@@ -114,7 +113,7 @@ def _judge(sides: Sides, shape: Sequence[int], aspect: float) -> tuple[float, st
         f"long over short side is {ratio:.2f}, not {aspect:.2f}": _falling(abs(ratio / aspect - 1), 0.035, 0.085),
         f"a corner is {bend:.0f} degrees off square": _falling(bend, 6, 25),
         f"its weakest side shows on {worst:.0%} of its length": _falling(-worst, -0.42, -0.27),
-        f"its sides show on {mean:.0%} of their length": _falling(1 - mean, 0.3, 0.7),
+        f"its sides show on {mean:.0%} of their length": _falling(1 - mean, 0.2, 0.5),
         "its sides have the same colour within and without": _falling(1 - float(sides.step.mean()), 0.25, 0.45),
         "its sides are as soft as a shadow": _falling(-float(sides.sharpness.mean()), -0.4, -0.28),
         "the page's edge cuts it off": _falling(outside, 0.005, 0.03),
@@ -262,7 +261,7 @@ def rectify(page: np.ndarray, corners: np.ndarray, size: tuple[int, int] = CARD_
     """The upright, cropped, undistorted card within four corners.
 
     page: uint8 (H, W, 3) or (H, W); corners: (4, 2) from the card's top left clockwise; size: (height, width).
-    Large cards are averaged down, not sampled. Returns uint8 (height, width, 3) or (height, width).
+    Large cards are averaged down. Returns uint8 (height, width, 3) or (height, width).
     """
     height, width = size
     lengths = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
