@@ -22,7 +22,8 @@ class FoundCard:
     """A card found on a page.
 
     corners: float64 (4, 2), x and y in page pixels, from the card's top left clockwise, the card being portrait.
-    confidence: 0 to 1. reason: what holds the confidence down, empty where nothing does. angle: degrees by which it is turned clockwise on the page: -45 to 135, about 90 where it lies on its side, before it is turned over.
+    confidence: 0 to 1. reason: what holds the confidence down, empty where nothing does. angle: degrees by which the
+    card is turned clockwise on the page, -45 to 135 before it is turned over; about 90 where it lies on its side.
     """
 
     corners: np.ndarray
@@ -121,8 +122,7 @@ def _judge(sides: Sides, shape: Sequence[int], aspect: float) -> tuple[float, st
         "it is tiny": _falling(-min(lengths) / max(height, width), -0.06, -0.03),
     }
     reason = min(parts, key=parts.get)
-    confidence = math.prod(parts.values())
-    return confidence, reason if parts[reason] < 0.999 else ""
+    return math.prod(parts.values()), reason if parts[reason] < 0.999 else ""
 
 
 def _standing(sides: Sides, shape: Sequence[int], aspect: float) -> float:
