@@ -81,6 +81,28 @@ def check(
         sys.exit(1)
 
 
+def scans(
+    pages: Annotated[
+        tyro.conf.Positional[Path], Text(help="Folder of scanner pages or photos; classes as sub-folders.")
+    ],
+    out: Annotated[Path, Text(help="Card folder to write.")],
+    review: Annotated[Path | None, Text(help="Folder for unsure cards; default: OUT_review.")] = None,
+    size: Annotated[str, SIZE_HELP] = "700x500",
+    aspect: Annotated[float, Text(help="Long over short side of a card.")] = 1.4,
+    confidence: Annotated[float, Text(help="Confidence from which a card is sure.")] = 0.6,
+    workers: Annotated[int | None, Text(help="Processes; default: one for each core.")] = None,
+    overwrite: Annotated[bool, Text(help="Read all pages anew and replace their cards.")] = False,
+) -> None:
+    """Find, straighten and crop the cards of scanner pages; goes on where it was stopped."""
+    from cardsynth.pages import ScanSettings, scan_pages
+
+    settings = ScanSettings(parse_size(size), aspect, confidence, min(0.3, confidence))
+    summary = scan_pages(pages, out, review, settings, workers, overwrite)
+    print(f"{summary.text()}\nCards are in {out}; see its contact sheets in {out / 'report'}")
+    if summary.broken:
+        sys.exit(1)
+
+
 def train_with(defaults: TrainingConfig) -> Callable[..., None]:
     """The command `train`, whose settings start from `defaults`."""
 
@@ -227,7 +249,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
-        commands = (render, check, train, generate, evaluate, push, pull, demo)
+        commands = (render, scans, check, train, generate, evaluate, push, pull, demo)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__: command for command in commands},
             prog="cardsynth",
@@ -235,6 +257,10 @@ def main() -> None:
         )
     except KeyboardInterrupt:
         sys.exit(130)
+    except ImportError as error:
+        if error.name != "cv2":
+            raise
+        sys.exit(f"cardsynth: {error}")
     except (ValueError, RuntimeError, OSError) as error:
         if isinstance(error, RuntimeError) and not type(error).__module__.startswith("cardsynth"):
             raise
