@@ -33,6 +33,9 @@ def reading_direction(card: np.ndarray) -> Direction:
         grey = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
     readings = [_read(grey), _read(cv2.rotate(grey, cv2.ROTATE_90_CLOCKWISE))]
     sideways = readings[1][0] > readings[0][0]
+    # Columns, as of a checklist, can look like lines the other way: then no direction is known.
+    if 3 * readings[not sideways][0] > readings[sideways][0]:
+        return Direction(False, sideways, 0.5)
     _, rising, hanging = readings[sideways]
     # Letters of a line and misread ones are not independent, so that each counts for a part of a vote.
     odds = (rising - hanging) / math.sqrt(rising + hanging + 4)
