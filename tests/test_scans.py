@@ -14,17 +14,8 @@ from cardsynth.folder import CardError, read_metadata
 from cardsynth.outlines import cv2
 from cardsynth.pages import ScanSettings, scan_pages
 from cardsynth.render import draw_card
-from cardsynth.scans import (
-    angle_of,
-    aspect_of,
-    boxes_on_card,
-    find_cards_on_page,
-    in_reading_order,
-    rectify,
-    rectify_mask,
-    to_card,
-    turned_over,
-)
+from cardsynth.scans import angle_of, aspect_of, find_cards_on_page, in_reading_order, turned_over
+from cardsynth.straighten import boxes_on_card, rectify, rectify_mask, to_card
 from cardsynth.upright import SURE, reading_direction
 
 SMALL = ScanSettings(size=(350, 250))

@@ -53,9 +53,9 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = [
-        {"config", "folder", "diffusion", "styles", "press", "players", "paper", "films", "shapes"},
+        {"config", "folder", "diffusion", "styles", "press", "players", "paper", "films", "shapes", "processes"},
         {"fitting", "model", "order", "device", "readme", "ornaments", "gum", "marks", "spots", "outlines", "journal"},
-        {"cards", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "upright"},
+        {"cards", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "straighten", "upright"},
         {"layouts"},
         {"printing", "sampling", "recorder", "check", "judge", "sheets"},
         {"render", "trainer", "evaluation", "pages"},

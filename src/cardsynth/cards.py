@@ -213,13 +213,6 @@ def read_cards(
     )
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
-    """PNG bytes of a uint8 picture (H, W, 3) or mask (H, W)."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
 def balance_report(cards: Cards) -> str:
     """Class counts and shares in a few lines, with a warning where a class has under a third of the largest."""
     counts = Counter(cards.class_counts)

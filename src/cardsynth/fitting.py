@@ -47,6 +47,13 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def encode_png(pixels: np.ndarray) -> bytes:
+    """PNG bytes of a uint8 picture (H, W, 3) or mask (H, W)."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def fit_image(
     image: Image.Image, size: tuple[int, int], fit: Fit = "crop", portrait: bool = True, is_mask: bool = False
 ) -> np.ndarray:

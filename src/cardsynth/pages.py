@@ -1,11 +1,7 @@
 """Folders of scanner pages turned into a card folder, a review folder and contact sheets, page by page."""
 
-import multiprocessing
 import os
-import signal
-from collections import Counter, deque
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -15,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from cardsynth.fitting import read_image
+from cardsynth.fitting import encode_png, read_image
 from cardsynth.folder import (
     IMAGE_SUFFIXES,
     REPORT_FOLDER,
@@ -27,17 +23,10 @@ from cardsynth.folder import (
 )
 from cardsynth.journal import Journal, forget_cards
 from cardsynth.outlines import cv2
-from cardsynth.scans import (
-    CARD_ASPECT,
-    CARD_SIZE,
-    FoundCard,
-    boxes_on_card,
-    find_cards_on_page,
-    rectify,
-    rectify_mask,
-    turned_over,
-)
+from cardsynth.processes import results_in_order
+from cardsynth.scans import CARD_ASPECT, FoundCard, find_cards_on_page, turned_over
 from cardsynth.sheets import draw_page, write_sheets
+from cardsynth.straighten import CARD_SIZE, boxes_on_card, rectify, rectify_mask
 from cardsynth.upright import SURE, reading_direction
 
 JOURNAL = "pages.jsonl"
@@ -120,10 +109,12 @@ def scan_pages(
         forget_cards(folder, {file.name for file in todo} & journal.begun)
     with ExitStack() as stack:
         writers: dict[Path, CardWriter] = {}
-        results = _read_all(todo, stems, settings, workers)
+        if workers is None:
+            workers = max(1, min(os.cpu_count() or 1, len(todo)))
+        jobs = [(file, stems[file.name]) for file in todo]
+        results = results_in_order(partial(_read, settings=settings), jobs, workers, start=_use_one_thread)
         stack.callback(results.close)
-        progress = tqdm(results, "Reading pages", len(todo), unit="page")
-        for file, page in progress:
+        for file, page in zip(todo, tqdm(results, "Reading pages", len(todo), unit="page"), strict=True):
             if isinstance(page, str):
                 summary.broken.append(page)
                 continue
@@ -177,33 +168,12 @@ def _check_free(page: ReadPage, out: Path, review: Path, may_replace: bool) -> N
                 raise CardError(f"{path} exists already; choose another folder, or overwrite")
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _read_all(
-    files: list[CardFile], stems: dict[str, str], settings: ScanSettings, workers: int | None
-) -> Iterator[tuple[CardFile, ReadPage | str]]:
-    """Each page with what was read of it or the message of what went wrong, in order, a few pages ahead."""
-    workers = min(os.cpu_count() or 1, len(files)) if workers is None else workers
-    if workers <= 1 or len(files) < 2:
-        for file in files:
-            yield file, read_page(file, stems[file.name], settings)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    pending: deque = deque()
-    try:
-        for file in files:
-            pending.append((file, pool.submit(read_page, file, stems[file.name], settings)))
-            if len(pending) > 2 * workers:
-                done, result = pending.popleft()
-                yield done, result.result()
-        while pending:
-            done, result = pending.popleft()
-            yield done, result.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _read(job: tuple[CardFile, str], settings: ScanSettings) -> ReadPage | str:
+    return read_page(*job, settings)
 
 
 def read_page(file: CardFile, stem: str, settings: ScanSettings) -> ReadPage | str:
@@ -267,9 +237,3 @@ def _encode_card(
             row["objects"][key] = [objects[key][index] for index, _ in boxes]
     marked = None if mask is None else encode_png(rectify_mask(mask, card.corners, settings.size))
     return card.confidence >= settings.confidence, row, encode_png(picture), marked
-
-
-def encode_png(picture: np.ndarray) -> bytes:
-    """PNG bytes of uint8 (H, W, 3) or (H, W)."""
-    colours = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
-    return cv2.imencode(".png", colours, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

@@ -1,26 +1,20 @@
 """Draws vintage card backs with surface damage and exact masks, from seeds, and writes them as a card folder."""
 
-import io
 import math
-import multiprocessing
 import os
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cardsynth.config import CLASSES, EXTRA_CLASSES
+from cardsynth.fitting import encode_png
 from cardsynth.folder import CardWriter
 from cardsynth.printing import print_card
+from cardsynth.processes import results_in_order
 from cardsynth.stains import SEVERITIES, Damage, damage_card
 from cardsynth.styles import STYLES
 
@@ -207,26 +201,9 @@ def _draw_chunk(jobs: list[tuple[int, str]], **how) -> list[DrawnCard]:
 
 def _encode_chunk(jobs: list[tuple[int, str]], pictures, **how) -> list[tuple[dict, bytes, dict[str, bytes]]]:
     return [
-        (card.row, _encode(card.image), {picture: _encode(getattr(card, picture)) for picture in pictures})
+        (card.row, encode_png(card.image), {picture: encode_png(getattr(card, picture)) for picture in pictures})
         for card in (draw_card(seed, label, **how) for seed, label in jobs)
     ]
-
-
-def _encode(picture: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG", compress_level=1)
-    return stream.getvalue()
-
-
-def _follow_parent():
-    """Leave Ctrl-C to the parent process, and end with it even where it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def wait():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _stream(work: Callable, count, size, seed, classes, workers, how: dict) -> Iterator:
@@ -237,31 +214,15 @@ def _stream(work: Callable, count, size, seed, classes, workers, how: dict) -> I
         workers = min(os.cpu_count() or 1, math.ceil(count / (8 * CHUNK)))
     elif workers < 1:
         raise ValueError(f"cannot draw with {workers} workers: 1 draws in this process, more in as many others")
-    return _results(partial(work, size=size, **how), count, seed, classes, workers)
+    return _one_by_one(results_in_order(partial(work, size=size, **how), _chunks(count, seed, classes), workers))
 
 
-def _results(work: Callable, count: int, seed: int, classes: tuple[str, ...], workers: int) -> Iterator:
-    chunks = (
-        [(seed + i, classes[i % len(classes)]) for i in range(start, min(start + CHUNK, count))]
-        for start in range(0, count, CHUNK)
-    )
-    if workers == 1:
+def _chunks(count: int, seed: int, classes: tuple[str, ...]) -> Iterator[list[tuple[int, str]]]:
+    for start in range(0, count, CHUNK):
+        yield [(seed + i, classes[i % len(classes)]) for i in range(start, min(start + CHUNK, count))]
+
+
+def _one_by_one(chunks: Iterator[list]) -> Iterator:
+    with closing(chunks):
         for chunk in chunks:
-            yield from work(chunk)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
-    pending = deque()
-    try:
-        for chunk in chunks:
-            pending.append(pool.submit(work, chunk))
-            if len(pending) > 2 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "the processes that draw cards died: in a script, call this from under `if __name__ == '__main__':`, "
-            "or draw in this process with workers=1"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            yield from chunk

@@ -13,9 +13,10 @@ from PIL import Image
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
-from cardsynth.cards import denormalize, encode_png
+from cardsynth.cards import denormalize
 from cardsynth.device import in_threads
 from cardsynth.diffusion import build_sampler, predict_clean_images
+from cardsynth.fitting import encode_png
 from cardsynth.folder import CardError, CardWriter
 from cardsynth.hub import pull_run
 from cardsynth.runs import TrainedModel, load_model

@@ -1,4 +1,4 @@
-"""Cards on a scanner page or a phone photo: found, put in reading order, and straightened with what is drawn on them.
+"""Cards on a scanner page or a phone photo: found, judged, and put in reading order.
 
 Pages are uint8 (H, W, 3), RGB. Places on a page are x and y in pixels, whole numbers at pixel centres.
 """
@@ -12,7 +12,6 @@ import numpy as np
 from cardsynth.outlines import Sides, area_of, clockwise, cv2, fit_sides, ground_distance, regions
 
 CARD_ASPECT = 3.5 / 2.5  # long over short side
-CARD_SIZE = (700, 500)
 WORKING_SIDE = 900  # pixels of a page's long side where outlines are sought; lines are then fitted at full size
 LONG_SIDE_IN_FOCAL_LENGTHS = 1.35  # of a phone's main camera: 36 mm of film behind 27 mm of lens
 
@@ -245,56 +244,3 @@ def in_reading_order(cards: Sequence[FoundCard]) -> list[FoundCard]:
 def turned_over(card: FoundCard) -> FoundCard:
     """The card as it is when what was its foot is its top: turned by half a turn."""
     return replace(card, corners=np.roll(card.corners, -2, axis=0), angle=card.angle % 360 - 180)
-
-
-def to_card(corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarray:
-    """The homography, float64 (3, 3), from page pixels to those of a card of (height, width) that the corners fill.
-
-    Both count whole numbers at pixel centres, so the card's own corners are at -0.5 and at height or width - 0.5.
-    """
-    height, width = size
-    ends = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - 0.5
-    return cv2.getPerspectiveTransform(np.asarray(corners, np.float32), ends)
-
-
-def rectify(page: np.ndarray, corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarray:
-    """The upright, cropped, undistorted card within four corners.
-
-    page: uint8 (H, W, 3) or (H, W); corners: (4, 2) from the card's top left clockwise; size: (height, width).
-    Large cards are averaged down. Returns uint8 (height, width, 3) or (height, width).
-    """
-    height, width = size
-    lengths = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
-    finer = max(1, math.ceil(max(lengths[0], lengths[2]) / width - 0.25))
-    matrix = to_card(corners, (height * finer, width * finer))
-    large = cv2.warpPerspective(
-        page, matrix, (width * finer, height * finer), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA) if finer > 1 else large
-
-
-def rectify_mask(mask: np.ndarray, corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarray:
-    """The part of a page's mask within a card, uint8 (height, width) of 0 and 255; mask: uint8 (H, W)."""
-    marked = np.where(mask >= 128, 255, 0).astype(np.uint8)
-    return np.where(rectify(marked, corners, size) >= 128, 255, 0).astype(np.uint8)
-
-
-def boxes_on_card(
-    boxes: Sequence[Sequence[float]], corners: np.ndarray, size: tuple[int, int] = CARD_SIZE
-) -> list[tuple[int, list[float]]]:
-    """Boxes of a page brought onto a card: (which box, [x, y, width, height] in card pixels) of those that lie on it.
-
-    boxes: [x, y, width, height] in page pixels, x and y of their outer edge. A turned box becomes the upright box about
-    it, cut to the card; boxes with their centre off the card are left out.
-    """
-    matrix = to_card(corners, size)
-    on_card = []
-    for index, (x, y, width, height) in enumerate(boxes):
-        points = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5]]) * [width, height] + [x - 0.5, y - 0.5]
-        points = cv2.perspectiveTransform(points[None], matrix)[0] + 0.5
-        limit = np.array([size[1], size[0]], np.float64)
-        if ((points[4] < 0) | (points[4] > limit)).any():
-            continue
-        low, high = np.clip(points[:4].min(axis=0), 0, limit), np.clip(points[:4].max(axis=0), 0, limit)
-        on_card.append((index, [round(float(value), 2) for value in (*low, *(high - low))]))
-    return on_card

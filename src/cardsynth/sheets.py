@@ -1,12 +1,12 @@
 """Contact sheets of pages: every page small, with the outlines found on it, their numbers and confidences."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from cardsynth.fitting import encode_png
 from cardsynth.folder import write_atomically
 from cardsynth.scans import FoundCard
 
@@ -46,7 +46,7 @@ def draw_page(page: np.ndarray, cards: Sequence[tuple[FoundCard, str]], sure: fl
         pen.text((4, TILE[0] - CAPTION + 16 + 12 * place), text[:62], fill=colour, font=small)
     if len(lines) > 2:
         pen.text((4, TILE[0] - 14), f"and {len(lines) - 2} more", fill=GREY, font=small)
-    return png_bytes(image)
+    return encode_png(np.asarray(image))
 
 
 def write_sheets(pictures: Sequence[tuple[str, Path]], folder: Path) -> list[Path]:
@@ -63,12 +63,5 @@ def write_sheets(pictures: Sequence[tuple[str, Path]], folder: Path) -> list[Pat
                 sheet.paste(picture, corner)
             pen.text((corner[0] + 4, corner[1] + TILE[0] - CAPTION + 2), name[-56:], fill="black", font=font)
         written.append(folder / f"sheet_{len(written) + 1:03d}.png")
-        write_atomically(written[-1], png_bytes(sheet))
+        write_atomically(written[-1], encode_png(np.asarray(sheet)))
     return written
-
-
-def png_bytes(image: Image.Image) -> bytes:
-    """A picture as PNG."""
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=1)
-    return stream.getvalue()

@@ -1,0 +1,60 @@
+"""Work spread over processes, its results in order."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def results_in_order(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    start: Callable[[], object] | None = None,
+) -> Iterator[Result]:
+    """Yield `work(item)` for each item in the order given, worked on at most a few items ahead of the reader.
+
+    workers: processes to work in; with 1 the work is done in this one. start: called once in each process first.
+    What the work raises is raised here. The processes end with the iterator, and with this process however it ends.
+    Raises RuntimeError where the processes die.
+    """
+    if workers == 1:
+        yield from map(work, items)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(start,))
+    pending: deque = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "the worker processes died, for want of memory or at their start: in a script, call this from under "
+            "`if __name__ == '__main__':`, or work in this process with workers=1"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(start: Callable[[], object] | None) -> None:
+    """Leave Ctrl-C to the parent process, and end with it even where it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+    if start:
+        start()
