@@ -54,8 +54,8 @@ def write_sheets(pictures: Sequence[tuple[str, Path]], folder: Path) -> list[Pat
     written, font = [], ImageFont.load_default(11)
     for start in range(0, len(pictures), ACROSS * DOWN):
         shown = pictures[start : start + ACROSS * DOWN]
-        down = -(-len(shown) // ACROSS)
-        sheet = Image.new("RGB", (ACROSS * (TILE[1] + 8), down * (TILE[0] + 8)), (225, 225, 225))
+        across, down = min(ACROSS, len(shown)), -(-len(shown) // ACROSS)
+        sheet = Image.new("RGB", (across * (TILE[1] + 8), down * (TILE[0] + 8)), (225, 225, 225))
         pen = ImageDraw.Draw(sheet)
         for place, (name, path) in enumerate(shown):
             corner = (place % ACROSS) * (TILE[1] + 8) + 4, (place // ACROSS) * (TILE[0] + 8) + 4
