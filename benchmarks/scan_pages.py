@@ -144,8 +144,8 @@ def compose_page(
     extents = [np.abs([[math.cos(t), math.sin(t)], [math.sin(t), math.cos(t)]]) @ [500, 700] for t in turns]
     zoom = fill * min((cell / extent).min() for extent in extents)
     for index, (turned, extent) in enumerate(zip(turns, extents, strict=True)):
-        picture, area = drawn_card(seed * 16 + index, (700, 500))
-        box = covered_box(area)
+        picture, area, upside_down = drawn_card(seed * 16 + index, (700, 500))
+        box = np.roll(covered_box(area), 2 * upside_down, axis=0)
         sine, cosine = math.sin(turned), math.cos(turned)
         at = cell * [index % rows + 0.5, index // rows + 0.5] + rng.uniform(-0.45, 0.45, 2) * (cell - zoom * extent)
         move = np.array([[cosine, -sine, at[0]], [sine, cosine, at[1]], [0, 0, 1]])
@@ -170,10 +170,14 @@ def covered_box(area: np.ndarray) -> np.ndarray:
     return np.array([[left, top], [right, top], [right, foot], [left, foot]])
 
 
-def drawn_card(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn card, float32 (H, W, 3), and its coverage, float32 (H, W)."""
-    picture = draw_card(seed, CLASSES[seed % len(CLASSES)], size).image
-    return picture.astype(np.float32), print_card(seed, size, tuple(STYLES))[1]
+def drawn_card(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, bool]:
+    """A drawn card, float32 (H, W, 3), its coverage, float32 (H, W), and whether it lies on its head.
+
+    A card printed sideways is upright when a quarter turn to the left brought it to portrait.
+    """
+    card = draw_card(seed, CLASSES[seed % len(CLASSES)], size)
+    area = print_card(seed, size, tuple(STYLES))[1]
+    return card.image.astype(np.float32), area, card.row["turned"] == 270
 
 
 def lay(
