@@ -57,7 +57,7 @@ def test_imports_go_only_downward():
         {"fitting", "model", "order", "device", "readme", "ornaments", "gum", "marks", "spots", "outlines", "journal"},
         {"cards", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "straighten", "upright"},
         {"layouts"},
-        {"printing", "sampling", "recorder", "check", "judge", "sheets"},
+        {"printing", "sampling", "recorder", "check", "judge", "sheets", "learner"},
         {"render", "trainer", "evaluation", "pages"},
         {"training"},
         {"drive", "plots"},

@@ -15,7 +15,7 @@ from cardsynth.cards import Cards, cards_for
 from cardsynth.config import get_preset
 from cardsynth.model import build_unet
 from cardsynth.order import batch_indices, steps_per_epoch, total_train_steps
-from cardsynth.runs import RunError, checkpoints, read_log, read_manifest
+from cardsynth.runs import RunError, checkpoints, load_model, read_log, read_manifest
 from cardsynth.trainer import TrainingError
 from cardsynth.training import train
 
@@ -204,18 +204,93 @@ def test_a_loss_that_is_not_finite_stops_the_run(cards, tmp_path, monkeypatch):
     assert all(torch.isfinite(value).all() for value in weights(run).values())
 
 
-def test_out_of_memory_names_a_batch_size_that_fits(cards, tmp_path, monkeypatch):
+def short_of_memory(monkeypatch, most):
+    """Let the net run out of memory with more than `most` cards at a time."""
     forward = UNet2DModel.forward
 
     def with_little_memory(self, sample, *args, **kwargs):
-        if len(sample) > 5:
+        if len(sample) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return forward(self, sample, *args, **kwargs)
 
     monkeypatch.setattr(UNet2DModel, "forward", with_little_memory)
-    config = SMOKE.replace(train_batch_size=16)
-    with pytest.raises(TrainingError, match="train_batch_size 4 with gradient_accumulation_steps 4 fits"):
-        next(train(config, cards, tmp_path / "run"))
+
+
+def test_a_batch_that_does_not_fit_is_split_and_trains_alike(cards, tmp_path, monkeypatch, capsys):
+    config = SMOKE.replace(train_batch_size=16, max_train_steps=4, save_image_epochs=1000, mixed_precision="no")
+    whole = list(train(config, cards, tmp_path / "whole"))
+    short_of_memory(monkeypatch, 3)
+    split = list(train(config.replace(eval_batch_size=3), cards, tmp_path / "split"))
+    assert "worked on 4 cards at a time from here on" in capsys.readouterr().err
+    for figure in ("loss", "gradient_norm"):
+        for one, other in zip(whole, split, strict=True):
+            assert getattr(other, figure) == pytest.approx(getattr(one, figure), rel=1e-3)
+
+
+def test_memory_for_not_even_one_card_ends_the_run(cards, tmp_path, monkeypatch):
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(TrainingError, match=r"out of memory at step 1 .*gradient_checkpointing, or take a smaller"):
+        next(train(SMOKE, cards, tmp_path / "run"))
+
+
+def test_several_averages_are_kept_to_choose_from(cards, tmp_path):
+    config = SMOKE.replace(max_train_steps=40, ema_decay=0.99, other_ema_decays=(0.5,), save_model_epochs=100)
+    for _ in train(config, cards, tmp_path / "run"):
+        pass
+    raw = load_file(checkpoints(tmp_path / "run")[-1] / "model.safetensors")
+    far = {}
+    for decay in (None, 0.5):
+        unet = load_model(tmp_path / "run", ema_decay=decay).unet
+        far[decay] = sum((value - raw[name]).square().sum() for name, value in unet.state_dict().items())
+    assert 0 < far[0.5] < far[None]
+    with pytest.raises(RunError, match=r"no average of decay 0.7 .*it has 0.5"):
+        load_model(tmp_path / "run", ema_decay=0.7)
+
+
+def test_a_net_that_cannot_be_compiled_trains_uncompiled(cards, tmp_path, monkeypatch, capsys):
+    def broken(net, mode):
+        def run(*args, **kwargs):
+            raise ImportError("Cannot find a working triton installation.\nMore lines")
+
+        return run
+
+    config = SMOKE.replace(max_train_steps=2)
+    plain = [step.loss for step in train(config, cards, tmp_path / "plain")]
+    monkeypatch.setattr(torch, "compile", broken)
+    said = [step.loss for step in train(config.replace(compile_mode="default"), cards, tmp_path / "run")]
+    assert said == plain
+    assert "does not work here, so the net runs uncompiled: Cannot find a working triton" in capsys.readouterr().err
+
+
+def test_a_compiled_net_is_what_trains(cards, tmp_path, monkeypatch):
+    calls = []
+
+    def counting(net, mode):
+        return lambda *args, **kwargs: calls.append(mode) or net(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "compile", counting)
+    config = SMOKE.replace(max_train_steps=2, save_image_epochs=100)
+    plain = [step.loss for step in train(config, cards, tmp_path / "plain")]
+    assert calls == []
+    assert [step.loss for step in train(config.replace(compile_mode="default"), cards, tmp_path / "run")] == plain
+    assert len(calls) > 2
+
+
+def test_figures_read_late_are_the_same(cards, tmp_path, monkeypatch, unbroken):
+    """As on a GPU, where steps are queued ahead; the last row of an epoch still tells what was saved."""
+    monkeypatch.setattr("cardsynth.trainer.steps_ahead", lambda device: 5)
+    rows = list(train(SMOKE.replace(max_train_steps=60), cards, tmp_path / "run"))
+    assert [row.step for row in rows] == list(range(1, 61))
+    assert [row["loss"] for row in read_log(tmp_path / "run")] == [row["loss"] for row in read_log(unbroken)]
+    assert_equal_weights(weights(tmp_path / "run"), weights(unbroken))
+    saved = {row.step: row.checkpoint for row in rows if row.checkpoint}
+    assert {step: path.name for step, path in saved.items()} == {step: f"step_{step:06d}" for step in saved}
+    steps = train(SMOKE.replace(max_train_steps=60), cards, tmp_path / "stopped")
+    first = next(steps)
+    steps.close()
+    assert first.step == 1
+    assert checkpoints(tmp_path / "stopped")[-1].name == "step_000006"
+    assert [row["step"] for row in read_log(tmp_path / "stopped")] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")

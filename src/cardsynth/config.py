@@ -17,6 +17,7 @@ PredictionType = Literal["epsilon", "sample", "v_prediction"]
 LossWeighting = Literal["none", "min_snr"]
 Sampler = Literal["dpmsolver++", "unipc", "ddim", "ddpm"]
 Precision = Literal["auto", "no", "fp16", "bf16"]
+CompileMode = Literal["auto", "no", "default", "reduce-overhead", "max-autotune"]
 
 
 def _help(text: str) -> Any:
@@ -80,7 +81,11 @@ class TrainingConfig:
     adam_beta2: Annotated[float, _help("Second beta of AdamW.")] = 0.999
     max_grad_norm: Annotated[float, _help("Gradients are clipped to this norm.")] = 1.0
     ema_decay: Annotated[float, _help("Highest decay of the averaged weights that are saved and sampled.")] = 0.9999
+    other_ema_decays: Annotated[tuple[float, ...], _help("Further averages that are kept, to choose from later.")] = ()
     mixed_precision: Annotated[Precision, _help("auto: bf16 where the hardware has it, else float32.")] = "auto"
+    compile_mode: Annotated[
+        CompileMode, _help("torch.compile; reduce-overhead also records CUDA graphs; auto: default on a GPU.")
+    ] = "auto"
     gradient_checkpointing: Annotated[bool, _help("Less memory for more time.")] = False
     cpu: Annotated[bool, _help("Train on the CPU even where there is a GPU.")] = False
     seed: Annotated[int, _help("Seed of weights, data order, noise and sample grids.")] = 0
@@ -102,7 +107,7 @@ class TrainingConfig:
     hub_private_repo: Annotated[bool, _help("Make the repository private.")] = False
 
     def __post_init__(self) -> None:
-        for name in ("block_out_channels", "attention_levels", "only_labels"):
+        for name in ("block_out_channels", "attention_levels", "only_labels", "other_ema_decays"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         positive = "height width patch_size layers_per_block attention_head_dim norm_num_groups num_train_timesteps"
         positive += " mask_weight num_epochs train_batch_size gradient_accumulation_steps learning_rate max_grad_norm"
@@ -113,6 +118,10 @@ class TrainingConfig:
         for name in ("dropout", "label_dropout", "ema_decay", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(self, name)}")
+        if any(not 0 <= decay < 1 or decay == self.ema_decay for decay in self.other_ema_decays):
+            raise ValueError(
+                f"other_ema_decays must be at least 0, below 1 and not ema_decay, and are {self.other_ema_decays}"
+            )
         if self.max_train_steps is not None and self.max_train_steps <= 0:
             raise ValueError(f"max_train_steps must be above 0 or left out, and is {self.max_train_steps}")
         if not 0 <= self.snr_floor <= self.snr_gamma:

@@ -1,5 +1,7 @@
 """Device, precision and memory: what the hardware can do, and what fits."""
 
+import gc
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -55,23 +57,64 @@ def in_threads(function: Callable[[slice], Result], count: int, device: torch.de
 
 
 def backward_in_threads(
-    loss_of: Callable[[slice], torch.Tensor], count: int, parameters: Sequence[torch.nn.Parameter]
+    loss_of: Callable[[slice], torch.Tensor], items: slice, parameters: Sequence[torch.nn.Parameter]
 ) -> float:
-    """Add to the parameters' gradients that of a loss which is the sum of `loss_of` over parts of `count` items.
+    """Add to the parameters' gradients that of a loss which is the sum of `loss_of` over parts of `items`.
 
     Returns the loss. Parts are added up in order, so that the same call gives the same bits.
     """
 
     def gradients(part: slice) -> tuple[float, tuple[torch.Tensor, ...]]:
-        loss = loss_of(part)
+        loss = loss_of(slice(items.start + part.start, items.start + part.stop))
         return loss.item(), torch.autograd.grad(loss, parameters, materialize_grads=True)
 
     total = 0.0
-    for loss, parts in in_threads(gradients, count, parameters[0].device):
+    for loss, parts in in_threads(gradients, items.stop - items.start, parameters[0].device):
         total += loss
         for parameter, gradient in zip(parameters, parts, strict=True):
             parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
     return total
+
+
+class LateValues:
+    """Numbers that a device may still owe: `read` waits for them alone, not for the work queued behind them."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._values, self._done = values, None
+        if values.is_cuda:
+            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._values.copy_(values, non_blocking=True)
+            self._done = torch.cuda.Event()
+            self._done.record()
+
+    def read(self) -> list[float]:
+        """The numbers."""
+        if self._done:
+            self._done.synchronize()
+        return self._values.tolist()
+
+
+def compile_net(net: torch.nn.Module, mode: str, device: torch.device, try_out: Callable[[Callable], None]) -> Callable:
+    """A net compiled by torch.compile, or the net itself where that is not wanted or does not work, and says why.
+
+    mode: `no`; `default`; `reduce-overhead`, which also records CUDA graphs; `max-autotune`; or `auto`: `default` on
+    CUDA, and `no` on a CPU, where it was measured to gain nothing. `try_out` runs a net once as it is going to be run.
+    """
+    if mode == "auto":
+        mode = "default" if device.type == "cuda" else "no"
+    if mode == "no":
+        return net
+    compiled = torch.compile(net, mode=mode)
+    try:
+        try_out(compiled)
+    except Exception as error:  # compilers fail in many ways; a net that is wrong itself fails again, uncompiled
+        if is_out_of_memory(error):
+            raise
+        torch.compiler.reset()
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        print(f"torch.compile ({mode}) does not work here, so the net runs uncompiled: {reason}", file=sys.stderr)
+        return net
+    return compiled
 
 
 def used_memory_mb(device: torch.device) -> float:
@@ -86,17 +129,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
-def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int | None:
-    """The largest halving of a batch size with which `attempt` does not run out of memory; None if 1 does not fit."""
-    while batch_size > 1:
-        batch_size //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        try:
-            attempt(batch_size)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
-            return batch_size
-    return None
+def free_memory() -> None:
+    """Give a GPU's cached memory back."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

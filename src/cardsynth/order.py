@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,8 +28,13 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> torch.Te
     """
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = positions // count
-    order = {epoch: np.random.default_rng([seed, 0, epoch]).permutation(count) for epoch in np.unique(epochs)}
-    return torch.tensor([order[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)])
+    parts = [_order(seed, epoch, count)[positions[epochs == epoch] % count] for epoch in np.unique(epochs).tolist()]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, 0, epoch]).permutation(count)
 
 
 def build_optimizer(

@@ -25,7 +25,8 @@ VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "
 MAY_CHANGE = {
     "preset", "num_epochs", "max_train_steps", "save_image_epochs", "save_model_epochs", "checkpoints_total_limit",
     "sampler", "num_inference_steps", "guidance_scale", "negative_label", "guidance_limit",
-    "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad", "push_to_hub", "hub_model_id", "hub_private_repo",
+    "compile_mode", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
+    "push_to_hub", "hub_model_id", "hub_private_repo",
 }  # fmt: skip
 
 
@@ -121,23 +122,37 @@ def save_model(run: Path, unet: UNet2DModel, noise_scheduler: DDPMScheduler) -> 
     temporary.rmdir()
 
 
-def load_model(run: str | Path, name: str = "", device: str | torch.device = "cpu") -> TrainedModel:
+def save_average(run: Path, unet: UNet2DModel, decay: float) -> None:
+    """Save a further average of a run's weights as `averages/DECAY`, which `UNet2DModel.from_pretrained` opens."""
+    target = run / "averages" / f"{decay:g}"
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    unet.save_pretrained(temporary, safe_serialization=True)
+    replace_folder(temporary, target)
+
+
+def load_model(
+    run: str | Path, name: str = "", device: str | torch.device = "cpu", ema_decay: float | None = None
+) -> TrainedModel:
     """The model of a run folder, or of any diffusers folder with a UNet2DModel and a DDPM schedule, ready to sample.
 
-    Raises RunError when there is no such folder, or no model in it yet.
+    ema_decay: which of the run's averages to take; default: its main one. Raises RunError when there is no such folder
+    or average, or no model in it yet.
     """
     run = Path(run)
     if not is_run(run):
         raise RunError(f"{run} is no run folder (no settings.json or model_index.json); check the path")
-    weights = run / "unet" / "diffusion_pytorch_model.safetensors"
+    config = load_config(run / "settings.json") if (run / "settings.json").is_file() else None
+    folder = run / "unet"
+    if ema_decay is not None and not (config and ema_decay == config.ema_decay):
+        folder = _average_folder(run, ema_decay)
+    weights = folder / "diffusion_pytorch_model.safetensors"
     if not weights.is_file():
         raise RunError(f"{run} has no saved model yet (unet/ is missing); train on: its first save comes with an epoch")
-    unet = UNet2DModel.from_pretrained(run, subfolder="unet").to(device).eval().requires_grad_(False)
+    unet = UNet2DModel.from_pretrained(folder).to(device).eval().requires_grad_(False)
     noise_scheduler = DDPMScheduler.from_pretrained(run, subfolder="scheduler")
     manifest = read_manifest(run)
-    if (run / "settings.json").is_file():
-        config = load_config(run / "settings.json")
-    else:
+    if config is None:
         side = unet.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
         config = TrainingConfig(height=height, width=width)
@@ -151,6 +166,17 @@ def load_model(run: str | Path, name: str = "", device: str | torch.device = "cp
         name=name or run.resolve().name,
         revision=run.resolve().name if from_hub else hashlib.sha256(weights.read_bytes()).hexdigest()[:12],
     )
+
+
+def _average_folder(run: Path, decay: float) -> Path:
+    folder = run / "averages" / f"{decay:g}"
+    if not folder.is_dir():
+        others = sorted(path.name for path in (run / "averages").glob("[!.]*"))
+        raise RunError(
+            f"{run} has no average of decay {decay:g} beside its main one; it has {', '.join(others) or 'none'}"
+            " (other_ema_decays keeps more, in training)"
+        )
+    return folder
 
 
 def describe_environment() -> dict[str, Any]:

@@ -1,0 +1,183 @@
+"""What one optimiser step is made of: net, noise, loss, optimiser and averages, on one device; no files."""
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from copy import deepcopy
+
+import numpy as np
+import torch
+from diffusers import UNet2DModel
+from diffusers.training_utils import EMAModel
+
+from cardsynth.cards import Cards, normalize
+from cardsynth.config import TrainingConfig
+from cardsynth.device import backward_in_threads, build_accelerator, compile_net, free_memory, is_out_of_memory
+from cardsynth.diffusion import (
+    build_noise_scheduler,
+    channel_shares,
+    drop_labels,
+    loss_weights,
+    spread_timesteps,
+    training_target,
+)
+from cardsynth.model import build_unet
+from cardsynth.order import batch_indices, build_optimizer, steps_per_epoch, total_train_steps
+
+
+class Learner:
+    """Net, optimiser and averages of a run, and its steps."""
+
+    def __init__(self, config: TrainingConfig, cards: Cards) -> None:
+        if cards.size != config.size:
+            raise ValueError(f"the cards measure {cards.size} and the settings say {config.size} (height, width)")
+        self.config = config
+        self.accelerator = build_accelerator(config)
+        self.device = self.accelerator.device
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            unet = build_unet(config, cards.pixels.shape[1], len(cards.label_names))
+        if config.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+        if self.device.type == "cuda":
+            unet.to(memory_format=torch.channels_last)
+        self._averaged_unet = deepcopy(unet).to(self.device).eval().requires_grad_(False)
+        self.noise_scheduler = build_noise_scheduler(
+            config.beta_schedule, config.prediction_type, config.num_train_timesteps
+        )
+        self.total_steps = total_train_steps(config, len(cards), self.accelerator.num_processes)
+        self.epoch_steps = steps_per_epoch(config, len(cards), self.accelerator.num_processes)
+        optimizer, self.lr_scheduler = build_optimizer(config, unet.parameters(), self.total_steps)
+        self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
+        self.averages = {
+            decay: EMAModel(unet.parameters(), decay, use_ema_warmup=True, power=3 / 4, foreach=True)
+            for decay in (config.ema_decay, *config.other_ema_decays)
+        }
+        for average in self.averages.values():
+            average.to(self.device)
+        self.accelerator.register_for_checkpointing(self.lr_scheduler, *self.averages.values())
+        self.parameters = list(unet.parameters())
+        self.cards = cards.to(self.device)
+        timesteps = torch.arange(config.num_train_timesteps)
+        self._weights = loss_weights(
+            self.noise_scheduler, timesteps, config.loss_weighting, config.snr_gamma, config.snr_floor
+        ).to(self.device)
+        self._shares = channel_shares(cards.pixels.shape[1], config.mask_weight, config.patch_size).to(self.device)
+        # Dropout draws from one generator for all threads, in an order that no seed settles.
+        self._in_threads = self.device.type == "cpu" and self.accelerator.num_processes == 1 and not config.dropout
+        self.micro_batch = config.train_batch_size
+        self._net = compile_net(self.unet, config.compile_mode, self.device, self._try_out)
+
+    @property
+    def cards_per_step(self) -> int:
+        """Cards of one optimiser step, on all processes."""
+        config = self.config
+        return config.train_batch_size * config.gradient_accumulation_steps * self.accelerator.num_processes
+
+    def optimise(self, step: int) -> torch.Tensor:
+        """Take optimiser step `step` (from 0); returns its loss and gradient norm, (2,), not waited for.
+
+        Where memory does not suffice, the batch is split into parts that fit, and trains alike. Raises what says that
+        memory is short where not even one card fits, or where other processes wait for this one.
+        """
+        while True:
+            try:
+                loss = self._gradients(step)
+                break
+            except (RuntimeError, MemoryError) as error:
+                alone = self.accelerator.num_processes == 1
+                if not (is_out_of_memory(error) and alone and self.micro_batch > 1):
+                    raise
+                self.micro_batch = -(-self.micro_batch // 2)
+                reason = str(error).splitlines()[0]
+            self.optimizer.zero_grad(set_to_none=True)
+            free_memory()
+            print(
+                f"\nOut of memory at step {step + 1} ({reason}): the batch is worked on {self.micro_batch} cards at a"
+                " time from here on, and trains alike.",
+                file=sys.stderr,
+                flush=True,
+            )
+        gradient_norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        self.optimizer.step()
+        self.lr_scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        for average in self.averages.values():
+            average.step(self.parameters)
+        return torch.stack([loss, gradient_norm.detach().to(loss)])
+
+    def _gradients(self, step: int) -> torch.Tensor:
+        """Add up the gradients of a step's batches; returns its loss, (), on the device."""
+        config, rank = self.config, self.accelerator.process_index
+        share = config.train_batch_size * config.gradient_accumulation_steps
+        indices = batch_indices(config.seed, step, self.cards_per_step, len(self.cards))
+        indices = indices[rank * share : (rank + 1) * share]
+        seed = int(np.random.SeedSequence([config.seed, 1, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        if config.dropout:
+            torch.manual_seed(seed)
+        total = torch.zeros((), device=self.device)
+        batches = indices.split(config.train_batch_size)
+        for index, batch in enumerate(batches):
+            last = index == len(batches) - 1
+            total += self._backward(self._loss_of(batch, generator, share), len(batch), last)
+        return total
+
+    def _backward(self, loss_of: Callable[[slice], torch.Tensor], count: int, last: bool) -> torch.Tensor:
+        """Add the gradients of a batch of `count` cards, a part that fits memory at a time; returns its loss."""
+        parts = [slice(start, min(start + self.micro_batch, count)) for start in range(0, count, self.micro_batch)]
+        total = torch.zeros((), device=self.device)
+        for part in parts:
+            if self._in_threads:
+                total += backward_in_threads(loss_of, part, self.parameters)
+                continue
+            with nullcontext() if last and part is parts[-1] else self.accelerator.no_sync(self.unet):
+                loss = loss_of(part)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _loss_of(
+        self, indices: torch.Tensor, generator: torch.Generator, count: int
+    ) -> Callable[[slice], torch.Tensor]:
+        """Weighted squared error of parts of a batch at random timesteps, as a share of the mean over `count` cards."""
+        config, device = self.config, self.device
+        pixels, labels = self.cards.pixels[indices.to(device)], self.cards.labels[indices.to(device)]
+        if config.horizontal_flip:
+            mirrored = torch.rand(len(pixels), generator=generator, device=device) < 0.5
+            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+        clean_images = normalize(pixels, config.patch_size)
+        noise = torch.randn(clean_images.shape, generator=generator, device=device)
+        timesteps = spread_timesteps(len(pixels), config.num_train_timesteps, generator)
+        noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)
+        if device.type == "cuda":
+            noisy_images = noisy_images.contiguous(memory_format=torch.channels_last)
+        target = training_target(self.noise_scheduler, clean_images, noise, timesteps)
+        weights = self._weights[timesteps]
+        if self.cards.label_names:
+            labels = drop_labels(labels, len(self.cards.label_names), config.label_dropout, generator)
+
+        def loss_of(part: slice) -> torch.Tensor:
+            class_labels = labels[part] if self.cards.label_names else None
+            with self.accelerator.autocast():
+                model_output = self._net(noisy_images[part], timesteps[part], class_labels=class_labels).sample
+            errors = (model_output.float() - target[part]).square().mean(dim=(2, 3)) @ self._shares
+            return (weights[part] * errors).sum() / count
+
+        return loss_of
+
+    def _try_out(self, net: Callable) -> None:
+        """Run a net forward and backward once, as a step does, and leave no trace."""
+        self._net = net
+        generator = torch.Generator(self.device).manual_seed(0)
+        indices = torch.zeros(self.micro_batch, dtype=torch.long)
+        self.accelerator.backward(self._loss_of(indices, generator, len(indices))(slice(None)))
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def averaged_unet(self, decay: float | None = None) -> UNet2DModel:
+        """The net with the averaged weights as they are now; `decay`: which of the averages, by default the main one.
+
+        There is one such net: another call changes it.
+        """
+        self.averages[decay or self.config.ema_decay].copy_to(self._averaged_unet.parameters())
+        return self._averaged_unet
