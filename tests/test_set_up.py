@@ -58,7 +58,7 @@ def test_imports_go_only_downward():
         {"cards", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "straighten", "upright"},
         {"layouts"},
         {"printing", "sampling", "recorder", "check", "judge", "sheets", "learner"},
-        {"render", "trainer", "evaluation", "pages"},
+        {"render", "trainer", "evaluation", "pages", "estimate"},
         {"training"},
         {"drive", "plots"},
         {"widgets", "report"},

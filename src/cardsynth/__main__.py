@@ -113,6 +113,11 @@ def train_with(defaults: TrainingConfig) -> Callable[..., None]:
         out: Annotated[Path | None, Text(help="Run folder to write; default: runs/PRESET.")] = None,
         resume: Annotated[bool, Text(help="Go on from the run's last checkpoint.")] = False,
         overwrite: Annotated[bool, Text(help="Replace a run that is there.")] = False,
+        estimate: Annotated[
+            bool, Text(help="Say what the run takes, timed over ten steps, and do not start it.")
+        ] = False,
+        price_per_hour: Annotated[float | None, Text(help="With --estimate: price of the machine.")] = None,
+        memory_gb: Annotated[float | None, Text(help="With --estimate: ask for a GPU of so many GB instead.")] = None,
         settings: Annotated[TrainingConfig, Text(name="")] = defaults,
     ) -> None:
         """Train a model on cards into a run folder; Ctrl-C saves a checkpoint first."""
@@ -124,6 +129,11 @@ def train_with(defaults: TrainingConfig) -> Callable[..., None]:
         check_size(*settings.size, len(settings.block_out_channels), settings.patch_size)
         cards = cards_for(settings, data)
         print(balance_report(cards), *(f"Left out: {reason}" for reason in cards.skipped), sep="\n", flush=True)
+        if estimate:
+            from cardsynth.estimate import estimate_run
+
+            print(estimate_run(settings, cards, memory_gb).text(price_per_hour))
+            return
         drive_training(settings, cards, run, resume, overwrite)
         print(f"The run is in {run}; generate cards from it: cardsynth generate --model {run}")
         if settings.push_to_hub:
