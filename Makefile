@@ -1,6 +1,6 @@
-# The same commands as `python3 run.py demo|test|lint|notebooks`, for those who have make.
+# The same commands as `python3 run.py demo|test|lint|notebooks|bench`, for those who have make.
 PYTHON ?= python3
 
-.PHONY: demo test lint notebooks setup
-demo test lint notebooks setup:
+.PHONY: demo test lint notebooks bench setup
+demo test lint notebooks bench setup:
 	@$(PYTHON) run.py $@

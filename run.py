@@ -51,13 +51,18 @@ def set_up() -> None:
         say(f"Warning: {free / 1e9:.1f} GB are free here, and the environment takes about 6 GB.")
     say("Setting up .venv (once; PyTorch is a large download) ...")
     venv.create(VENV, with_pip=True, clear=True)
-    command = [*installer(), "-e", f"{ROOT}[dev]"]
+    install("dev")
+    STAMP.write_text(wanted_stamp())
+
+
+def install(extra: str) -> None:
+    """Install the package into .venv with one of its extras."""
+    command = [*installer(), "-e", f"{ROOT}[{extra}]"]
     if subprocess.run(command).returncode:
         sys.exit(
             "\nThe packages could not be installed. See the message above; check network and disk space, then run the"
             f" same command again. By hand: {' '.join(command)}"
         )
-    STAMP.write_text(wanted_stamp())
 
 
 def main() -> int:
@@ -68,6 +73,7 @@ def main() -> int:
         "test": [str(PYTHON), "-m", "pytest"],
         "lint": [str(PYTHON), "-m", "ruff", "check", "."],
         "notebooks": [str(PYTHON), "-m", "jupyterlab", "notebooks"],
+        "bench": [str(PYTHON), str(ROOT / "benchmarks" / "bench.py")],
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=commands, help="what to do")
@@ -77,6 +83,8 @@ def main() -> int:
     if given.command == "setup":
         say(f"The environment stands in {VENV}.")
         return 0
+    if given.command == "bench":
+        install("bench")
     if given.command == "demo":
         say("Starting (importing PyTorch takes some seconds the first time) ...")
     return subprocess.run([*commands[given.command], *given.arguments], cwd=ROOT).returncode
