@@ -9,9 +9,10 @@ from datasets import Image as ImageFeature
 from pictures import save, speckled, spot, write_rows
 from PIL import Image
 
-from cardsynth.cards import Cards, balance_report, denormalize, normalize, open_cards, read_cards
+from cardsynth.cards import Cards, balance_report, denormalize, normalize, read_cards
 from cardsynth.fitting import encode_png
 from cardsynth.folder import CardError
+from cardsynth.rows import open_cards
 
 SIZE = (24, 16)
 
