@@ -49,7 +49,7 @@ def read_folder(folder: Path, reading: Reading) -> tuple[np.ndarray, Listing, st
     except (OSError, NotImplementedError) as error:
         warnings.warn(
             f"{root} keeps no prepared cards ({error}), so they are read into memory, now and at each start",
-            stacklevel=4,
+            stacklevel=3,
         )
         return *_read_into_memory(folder, reading), None
 
@@ -59,7 +59,7 @@ def folder_state(root: Path) -> tuple[set[str], str]:
 
     The digest is of the pictures' names, sizes and times of change, of the metadata's bytes, and of Pillow's version.
     """
-    names, rows = set(), [PIL.__version__, str(FORMAT)]
+    names, rows = set(), [PIL.__version__, str(FORMAT), str((root / "images").is_dir())]
     for name, entry in picture_files(root):
         if not name.startswith(f"{REPORT_FOLDER}/"):
             status = entry.stat()
@@ -166,7 +166,7 @@ def _open(place: Path) -> tuple[np.ndarray, Listing, str] | None:
         stored = json.loads((place / LISTING).read_bytes())
         listing = Listing(**{name: tuple(values) for name, values in stored["listing"].items()})
         return _map(place / PIXELS, stored["shape"]), listing, stored["fingerprint"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -78,7 +78,7 @@ class Cards:
 
 
 def _taken(values: torch.Tensor, indices: torch.Tensor, device: str | torch.device) -> torch.Tensor:
-    taken = values[indices.to(values.device)]
+    taken = values.index_select(0, indices.to(values.device))
     if torch.device(device).type == "cuda" and taken.device.type == "cpu":
         taken = taken.pin_memory()
     return taken.to(device, non_blocking=True)
