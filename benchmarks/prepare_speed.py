@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,14 +53,15 @@ def batches_per_second(cards: Cards, indices: torch.Tensor) -> float:
 
 def start_and_load(folder: Path, size: tuple[int, int]) -> dict[str, float]:
     """Read the cards of a folder, look at each once in random order, then at random batches."""
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     cards = read_cards(folder, size)
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     random = torch.Generator().manual_seed(0)
     order = torch.randperm(len(cards), generator=random)
     every_card = order[: len(cards) // BATCH_SIZE * BATCH_SIZE].view(-1, BATCH_SIZE)
     return {
         "start_s": seconds,
+        "start_cpu_s": cpu_seconds,
         "first_pass_cards_per_s": batches_per_second(cards, every_card),
         "cards_per_s": batches_per_second(cards, torch.randint(len(cards), (BATCHES, BATCH_SIZE), generator=random)),
         "pixels_mb": cards.pixels.nbytes / 1e6,
@@ -84,12 +86,10 @@ def in_new_process(folder: Path, size: tuple[int, int]) -> dict[str, float]:
     return json.loads(process.stdout.read()) | {"memory_mb": peak / 1e6}
 
 
-def measure(form: str, size: tuple[int, int], count: int, where: Path | None) -> dict[str, object]:
-    """Figures of a folder of `count` pictures of (height, width): its first start, which prepares it, and its second."""
-    with tempfile.TemporaryDirectory(dir=where) as folder:
-        cards = Path(folder) / "cards"
-        file_bytes = write_pictures(cards, count, size, form)
-        first, second = in_new_process(cards, size), in_new_process(cards, size)
+def measure(folder: Path, form: str, size: tuple[int, int], count: int) -> dict[str, object]:
+    """The first start of a folder of `count` pictures of (height, width), which prepares it, and the second."""
+    file_bytes = write_pictures(folder, count, size, form)
+    first, second = in_new_process(folder, size), in_new_process(folder, size)
     return {
         "form": form,
         "size": f"{size[0]}x{size[1]}",
@@ -99,6 +99,24 @@ def measure(form: str, size: tuple[int, int], count: int, where: Path | None) ->
         "first_start": first,
         "second_start": second,
     }
+
+
+def measure_all(count: int, where: Path | None) -> Iterator[dict[str, object]]:
+    """What `measure` finds for each of the cases; the folders are deleted after the last, which may take minutes."""
+    with tempfile.TemporaryDirectory(dir=where) as folder:
+        for form, size in CASES:
+            yield measure(Path(folder) / f"{form}{size[0]}", form, size, count if size == (64, 64) else count // 5)
+
+
+def line_of(row: dict[str, object]) -> str:
+    """A case as a line of the table, with rates a second and memory in MB."""
+    first, second = row["first_start"], row["second_start"]
+    return (
+        f"{row['count']:>7,} {row['size']:>7} {row['form']:<4}"
+        f"{row['prepared_per_s']:>11,.0f}{second['start_s']:>14.2f}{second['first_pass_cards_per_s']:>15,.0f}"
+        f"{second['cards_per_s']:>12,.0f}{first['memory_mb']:>9,.0f}{second['memory_mb']:>9,.0f}"
+        f"{first['pixels_mb']:>12,.0f}"
+    )
 
 
 def main() -> None:
@@ -113,26 +131,16 @@ def main() -> None:
     if arguments.start:
         print(json.dumps(start_and_load(arguments.start, tuple(arguments.size))))
         return
-    rows = []
-    for form, size in CASES:
-        count = arguments.count if size == (64, 64) else arguments.count // 5
-        rows.append(measure(form, size, count, arguments.where))
     from cardsynth.runs import describe_environment
 
-    environment = describe_environment()
-    print(environment["machine"])
-    print(
-        "pictures              prepared/s   2nd start s   1st pass/s   batches of 16/s   memory MB 1st, 2nd   pixels MB"
-    )
-    for row in rows:
-        first, second = row["first_start"], row["second_start"]
-        print(
-            f"{row['count']:>7,} {row['size']:>7} {row['form']:<4}  {row['prepared_per_s']:>10,.0f}"
-            f"   {second['start_s']:>11.2f}   {second['first_pass_cards_per_s']:>10,.0f}   {second['cards_per_s']:>15,.0f}"
-            f"   {first['memory_mb']:>9,.0f}, {second['memory_mb']:>7,.0f}   {first['pixels_mb']:>9,.0f}"
-        )
-    if arguments.json:
-        arguments.json.write_text(json.dumps({**environment, "results": rows}, indent=2) + "\n", encoding="utf-8")
+    result = {**describe_environment(), "results": []}
+    print(result["machine"])
+    print("          pictures   prepared/s   2nd start s   first pass/s   batches/s   MB 1st   MB 2nd   MB pixels")
+    for row in measure_all(arguments.count, arguments.where):
+        print(line_of(row), flush=True)
+        result["results"].append(row)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

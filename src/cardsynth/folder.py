@@ -173,7 +173,7 @@ def picture_files(folder: Path) -> Iterator[tuple[str, DirEntry[str]]]:
 
     Hidden files and folders, links to folders and what cannot be opened are passed over.
     """
-    folders = [""]
+    folders, suffixes = [""], tuple(IMAGE_SUFFIXES)
     while folders:
         parent = folders.pop()
         try:
@@ -185,7 +185,7 @@ def picture_files(folder: Path) -> Iterator[tuple[str, DirEntry[str]]]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(f"{parent}{entry.name}/")
-            elif entry.name.lower().endswith(tuple(IMAGE_SUFFIXES)) and _is_file(entry):
+            elif entry.name.lower().endswith(suffixes) and _is_file(entry):
                 yield f"{parent}{entry.name}", entry
 
 
