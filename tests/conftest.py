@@ -45,3 +45,12 @@ def flat(tmp_path: Path) -> Path:
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     return make_labelled(tmp_path)
+
+
+@pytest.fixture(params=["metadata", "class folders"])
+def masked(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Four cards with masks, of two classes, with metadata or without."""
+    made = make_labelled(tmp_path / "cards")
+    if request.param == "class folders":
+        (made / "metadata.jsonl").unlink()
+    return made

@@ -9,9 +9,10 @@ from datasets import Image as ImageFeature
 from pictures import save, speckled, spot, write_rows
 from PIL import Image
 
-from cardsynth.cards import Cards, balance_report, denormalize, normalize, open_cards, read_cards
+from cardsynth.cards import Cards, balance_report, denormalize, normalize, read_cards
 from cardsynth.fitting import encode_png
 from cardsynth.folder import CardError
+from cardsynth.rows import open_cards
 
 SIZE = (24, 16)
 
@@ -193,6 +194,43 @@ def test_fingerprint_is_of_pixels_and_labels(tmp_path):
     pixels[1, 2, 3, 4] ^= 1
     others.append(Cards(pixels, first.labels, first.label_names))
     assert len({cards.fingerprint for cards in (first, *others)}) == 5
+
+
+def some_cards(count: int) -> Cards:
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, 4, 4), dtype=torch.uint8, generator=random)
+    return Cards(pixels, torch.arange(count) % 2, ("LIGHT", "SMALL"))
+
+
+def test_a_batch_of_cards():
+    cards, indices = some_cards(5), torch.tensor([4, 0, 4])
+    pixels, labels = cards.to("cpu").batch(indices, "cpu")
+    assert torch.equal(pixels, cards.pixels[indices])
+    assert labels.tolist() == [0, 0, 0]
+    assert cards.batch(torch.tensor([1, 2]), "cpu")[1].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("free", "fits"), [(4 * 5 * 48, True), (4 * 5 * 48 - 4, False)])
+def test_pixels_go_to_a_gpu_where_they_leave_room(monkeypatch, free, fits):
+    cards, moved = some_cards(5), []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**9))
+    monkeypatch.setattr(torch.Tensor, "to", lambda values, device: moved.append((values.dtype, str(device))) or values)
+    cards.to("cuda:0")
+    assert moved == [(torch.uint8, "cuda:0")] * fits + [(torch.int64, "cuda:0")]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("share", [1.0, 0.0])
+def test_batches_on_a_gpu(monkeypatch, share):
+    cards, indices = some_cards(50), torch.tensor([40, 0, 7])
+    monkeypatch.setattr("cardsynth.cards.GPU_SHARE", share)
+    moved = cards.to("cuda")
+    assert moved.pixels.device.type == ("cuda" if share else "cpu")
+    for where in ("cpu", "cuda"):
+        pixels, labels = moved.batch(indices.to(where), "cuda")
+        assert (pixels.device.type, labels.device.type) == ("cuda", "cuda")
+        assert torch.equal(pixels.cpu(), cards.pixels[indices])
+        assert torch.equal(labels.cpu(), cards.labels[indices])
 
 
 def test_balance_report_marks_rare_classes(tmp_path):

@@ -106,7 +106,8 @@ answers["rows"] = [
 """)
     repository = place.hub.repositories["datasets", "alice/cards"]
     assert not repository.private
-    assert {k: v for k, v in repository.files.items() if k not in ("README.md", ".gitattributes")} == before
+    others = {k: v for k, v in repository.files.items() if k not in ("README.md", ".gitattributes")}
+    assert others == uploaded_part(place.cards) == {k: v for k, v in before.items() if k[0] != "."}
     assert 'load_dataset("alice/cards"' in repository.files["README.md"].decode()
     assert answers["url"] == f"{place.hub.url}/datasets/alice/cards"
     assert answers["columns"] == ["image", "label", "mask", "objects", "seed"]

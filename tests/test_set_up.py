@@ -55,8 +55,9 @@ def test_imports_go_only_downward():
     floors = [
         {"config", "folder", "diffusion", "styles", "press", "players", "paper", "films", "shapes", "processes"},
         {"fitting", "model", "order", "device", "readme", "ornaments", "gum", "marks", "spots", "outlines", "journal"},
-        {"cards", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "straighten", "upright"},
-        {"layouts"},
+        {"reading", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "straighten", "upright"},
+        {"cache", "rows", "layouts"},
+        {"cards"},
         {"printing", "sampling", "recorder", "check", "judge", "sheets", "learner"},
         {"render", "trainer", "evaluation", "pages", "estimate"},
         {"training"},

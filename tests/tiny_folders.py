@@ -49,6 +49,8 @@ def make_cards(folder: Path) -> Path:
             Image.new(mode, (8, 16), 255 * seed if mode == "L" else (seed, 7, 9)).save(folder / row[key])
         rows.append(row)
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / ".cardsynth/0-0").mkdir(parents=True)
+    (folder / ".cardsynth/0-0/pixels").write_bytes(b"prepared, and not for the Hub")
     return folder
 
 
@@ -57,5 +59,5 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def uploaded_part(folder: Path) -> dict[str, bytes]:
-    left_out = ("checkpoints/", "tensorboard/", ".settings.json.tmp", "samples/a.png.part")
+    left_out = ("checkpoints/", "tensorboard/", ".settings.json.tmp", "samples/a.png.part", ".cardsynth/")
     return {name: content for name, content in contents(folder).items() if not name.startswith(left_out)}

@@ -239,7 +239,6 @@ def demo() -> None:
     print("Loading diffusers ...", flush=True)
     import diffusers.training_utils  # noqa: F401
 
-    print("Loading datasets ...", flush=True)
     from cardsynth.demo import run_demo
 
     page = run_demo(get_preset("demo"))

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import DirEntry, scandir
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class CardError(ValueError):
     """Bad input of a card folder: says which file, what is wrong and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CardFile:
     """One card of a folder: its picture, and mask, label and caption where known; `row` is its metadata row.
 
@@ -142,21 +143,23 @@ def card_of_row(root: Path, row: dict[str, Any]) -> CardFile:
 
 def find_pictures(root: Path) -> list[CardFile]:
     """The cards of a folder without metadata, sorted by name."""
-    images = root / "images" if (root / "images").is_dir() else root
-    masks = root / "masks"
-    files = _pictures_in(images)
-    for other in (root / name for name in (*COMPANIONS, REPORT_FOLDER)):
-        files = [path for path in files if not path.is_relative_to(other)]
-    mask_of = {path.relative_to(masks).with_suffix(""): path for path in _pictures_in(masks)}
-    classed = [path for path in files if path.parent != images and not is_gathering(path.parent)]
+    inside = "images/" if (root / "images").is_dir() else ""
+    aside = tuple(f"{name}/" for name in (*COMPANIONS, REPORT_FOLDER))
+    files = sorted((name for name, _ in picture_files(root / inside)), key=_order)
+    files = [name for name in files if not f"{inside}{name}".startswith(aside)]
+    masks = sorted((name for name, _ in picture_files(root / "masks")), key=_order)
+    mask_of = {_without_suffix(name): root / "masks" / name for name in masks}
+    label_of = {parent: Path(parent).name for parent in set(map(_parent, files)) if parent}
+    label_of = {parent: label for parent, label in label_of.items() if not is_gathering(Path(label))}
+    classed = [name for name in files if _parent(name) in label_of]
     return [
         CardFile(
-            name=path.relative_to(root).as_posix(),
-            image=path,
-            mask=mask_of.get(path.relative_to(images).with_suffix("")),
-            label=path.parent.name if classed else None,
+            name=f"{inside}{name}",
+            image=root / f"{inside}{name}",
+            mask=mask_of.get(_without_suffix(name)),
+            label=label_of.get(_parent(name)),
         )
-        for path in classed or files
+        for name in classed or files
     ]
 
 
@@ -165,9 +168,42 @@ def is_gathering(folder: Path) -> bool:
     return re.match(r"all(?![a-z])", folder.name, re.IGNORECASE) is not None
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+def picture_files(folder: Path) -> Iterator[tuple[str, DirEntry[str]]]:
+    """Relative name and entry of each picture in a folder and its sub-folders, in no order.
+
+    Hidden files and folders, links to folders and what cannot be opened are passed over.
+    """
+    folders, suffixes = [""], tuple(IMAGE_SUFFIXES)
+    while folders:
+        parent = folders.pop()
+        try:
+            entries = list(scandir(folder / parent))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(f"{parent}{entry.name}/")
+            elif entry.name.lower().endswith(suffixes) and _is_file(entry):
+                yield f"{parent}{entry.name}", entry
+
+
+def _is_file(entry: DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or Path(entry.path).is_file()
+
+
+def _order(name: str) -> str:
+    """What sorts file names folder by folder."""
+    return name.replace("/", "\0")
+
+
+def _parent(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _without_suffix(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 class CardWriter:

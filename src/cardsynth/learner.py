@@ -142,7 +142,7 @@ class Learner:
     ) -> Callable[[slice], torch.Tensor]:
         """Weighted squared error of parts of a batch at random timesteps, as a share of the mean over `count` cards."""
         config, device = self.config, self.device
-        pixels, labels = self.cards.pixels[indices.to(device)], self.cards.labels[indices.to(device)]
+        pixels, labels = self.cards.batch(indices, device)
         if config.horizontal_flip:
             mirrored = torch.rand(len(pixels), generator=generator, device=device) < 0.5
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)

@@ -1,4 +1,4 @@
-"""Work spread over processes, its results in order."""
+"""Work spread over processes or threads, its results in order."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -19,17 +19,22 @@ def results_in_order(
     items: Iterable[Item],
     workers: int,
     start: Callable[[], object] | None = None,
+    threads: bool = False,
 ) -> Iterator[Result]:
     """Yield `work(item)` for each item in the order given, worked on at most a few items ahead of the reader.
 
     workers: processes to work in; with 1 the work is done in this one. start: called once in each process first.
+    threads: work in threads of this process instead, for work that leaves Python's lock to others most of the time.
     What the work raises is raised here. The processes end with the iterator, and with this process however it ends.
     Raises RuntimeError where the processes die.
     """
     if workers == 1:
         yield from map(work, items)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(start,))
+    if threads:
+        pool = ThreadPoolExecutor(workers, initializer=start)
+    else:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(start,))
     pending: deque = deque()
     try:
         for item in items:
