@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cardsynth.cards import Cards
 from cardsynth.config import TrainingConfig
+from cardsynth.runs import checkpoints
 from cardsynth.training import train, with_progress
 
 
@@ -25,7 +26,8 @@ def drive_training(
                 print(f"\nStep {step.step}: sample grid in {step.grid}", flush=True)
             if requests:
                 steps.close()
-                print(f"\nStopped after step {step.step} of {step.total_steps}; resume goes on from there.", flush=True)
+                last = int(checkpoints(run)[-1].name.removeprefix("step_"))
+                print(f"\nStopped after step {last} of {step.total_steps}; resume goes on from there.", flush=True)
                 sys.exit(130)
 
 

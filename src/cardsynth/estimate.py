@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
-from cardsynth.cards import Cards
+from cardsynth.cards import GPU_SHARE, Cards
 from cardsynth.config import TrainingConfig
 from cardsynth.device import resolve_precision
 from cardsynth.learner import Learner
@@ -90,6 +90,7 @@ def estimate_run(
     free_gb = memory_gb or free_memory_gb(device)
     channels, classes = cards.pixels.shape[1], len(cards.label_names)
     data_gb = cards.pixels.nbytes / 1e9
+    data_gb = data_gb if data_gb <= GPU_SHARE * free_gb else 0.0  # more stays on disk or beside the GPU
 
     def needed_gb(settings: TrainingConfig, micro_batch: int) -> float:
         used = training_memory(settings, channels, classes, micro_batch, on_gpu) / 1e9 + data_gb
