@@ -56,7 +56,7 @@ def test_imports_go_only_downward():
         {"config", "folder", "diffusion", "styles", "press", "players", "paper", "films", "shapes", "processes"},
         {"fitting", "model", "order", "device", "readme", "ornaments", "gum", "marks", "spots", "outlines", "journal"},
         {"cards", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "straighten", "upright"},
-        {"layouts"},
+        {"layouts", "denoise"},
         {"printing", "sampling", "recorder", "check", "judge", "sheets"},
         {"render", "trainer", "evaluation", "pages"},
         {"training"},

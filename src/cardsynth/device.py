@@ -1,8 +1,10 @@
 """Device, precision and memory: what the hardware can do, and what fits."""
 
+import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -11,6 +13,7 @@ from accelerate.state import AcceleratorState
 
 from cardsynth.config import TrainingConfig
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -52,6 +55,54 @@ def in_threads(function: Callable[[slice], Result], count: int, device: torch.de
             return list(pool.map(function, slices))
     finally:
         torch.set_num_threads(threads)
+
+
+def in_own_threads(function: Callable[[Item, threading.Event], Result], items: Sequence[Item]) -> list[Result]:
+    """Results of `function` for items on the CPU, in order: several at once, each by one thread from end to end.
+
+    So the bits of a result do not depend on the number of items. An error, or Ctrl-C, sets the event that each call is
+    given, and waits until the calls that run have ended.
+    """
+    threads, stopped = torch.get_num_threads(), threading.Event()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                return list(pool.map(lambda item: function(item, stopped), items))
+            except BaseException:
+                stopped.set()
+                raise
+    finally:
+        torch.set_num_threads(threads)
+
+
+def compiled(module: torch.nn.Module, device: torch.device, **options: Any) -> Callable[..., Any]:
+    """`module` as torch.compile makes it, where it lies on a GPU and compiling works; else itself, with a warning why.
+
+    options: of torch.compile. It compiles when it is first called with a new shape; parameters stay the module's own.
+    """
+    if device.type != "cuda":
+        warnings.warn(f"not compiled: on {device.type} that takes minutes and gains nothing", stacklevel=2)
+        return module
+    # Importing these takes a second.
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    fast: Callable[..., Any] = torch.compile(module, **options)
+
+    def call(*inputs: Any, **named: Any) -> Any:
+        nonlocal fast
+        try:
+            return fast(*inputs, **named)
+        except torch.OutOfMemoryError:
+            raise
+        except (TorchDynamoException, InductorError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            warnings.warn(f"not compiled, and slower for it: {reason}", stacklevel=2)
+            fast = module
+            return module(*inputs, **named)
+
+    return call
 
 
 def backward_in_threads(
