@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cardsynth.cards import Cards, normalize, stack_cards
+from cardsynth.cards import normalize, stack_cards
 from cardsynth.device import in_threads
 from cardsynth.evaluation import agreement, select
 from cardsynth.judge import JudgeNet, ask, train_judge
@@ -18,16 +18,18 @@ from cardsynth.render import draw_cards
 
 STEPS = 600
 GROUPS = 20
+FARTHEST = 4.0
 
 
 @dataclass(frozen=True)
 class Ruler:
-    """A trained net and the features float64 (N, F) of real cards, each scaled to mean 0 and deviation 1 over them."""
+    """A trained net, and classes and scaled features float64 (N, F) of real cards: mean 0, deviation 1."""
 
     net: JudgeNet
     mean: torch.Tensor
     deviation: torch.Tensor
     real: torch.Tensor
+    real_labels: torch.Tensor
     accuracy: float
 
 
@@ -58,13 +60,9 @@ def build_ruler(
     real = select(cards, torch.arange(train_count, train_count + real_count))
     net = train_judge(shown, steps=STEPS, seed=seed)
     seen = raw_features(net, shown.pixels)
-    ruler = Ruler(net, seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-6), torch.empty(0), class_accuracy(net, real))
+    accuracy = agreement(real, ask(net, real)).accuracy or 0.0
+    ruler = Ruler(net, seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-6), torch.empty(0), real.labels, accuracy)
     return replace(ruler, real=features(ruler, real.pixels))
-
-
-def class_accuracy(net: JudgeNet, cards: Cards) -> float:
-    """Share of cards whose class the net names."""
-    return agreement(cards, ask(net, cards)).accuracy or 0.0
 
 
 def raw_features(net: JudgeNet, pixels: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
@@ -85,37 +83,57 @@ def raw_features(net: JudgeNet, pixels: torch.Tensor, batch_size: int = 64) -> t
 
 
 def features(ruler: Ruler, pixels: torch.Tensor) -> torch.Tensor:
-    """Scaled features float64 (N, F) of cards uint8 (N, C, H, W)."""
-    return (raw_features(ruler.net, pixels) - ruler.mean) / ruler.deviation
+    """Scaled features float64 (N, F) of cards uint8 (N, C, H, W), at most `FARTHEST` deviations from the mean.
 
-
-def squared_mmd(kernel_xx: np.ndarray, kernel_yy: np.ndarray, kernel_xy: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy from the kernel's values (Gretton et al. 2012, equation 3)."""
-    m, n = len(kernel_xx), len(kernel_yy)
-    within_x = (kernel_xx.sum() - np.trace(kernel_xx)) / (m * (m - 1))
-    within_y = (kernel_yy.sum() - np.trace(kernel_yy)) / (n * (n - 1))
-    return float(within_x + within_y - 2 * kernel_xy.mean())
-
-
-def kid(generated: torch.Tensor, real: torch.Tensor, groups: int = GROUPS) -> Distance:
-    """KID of features (N, F) and (M, F): cubic kernel, unbiased, over all cards.
-
-    Its error is the jackknife's: the spread of what is found when one of `groups` groups of cards is left out, first
-    of the generated, then of the real (Efron & Tibshirani 1993, chapter 11; the two are independent).
+    A map that is almost always empty would otherwise let one card in a thousand outweigh the others, in a cubic kernel.
     """
-    x, y = generated.numpy(), real.numpy()
-    kernels = [(a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+    return ((raw_features(ruler.net, pixels) - ruler.mean) / ruler.deviation).clamp(-FARTHEST, FARTHEST)
+
+
+def kid(
+    generated: torch.Tensor,
+    generated_labels: torch.Tensor,
+    real: torch.Tensor,
+    real_labels: torch.Tensor,
+    groups: int = GROUPS,
+) -> Distance:
+    """KID of features (N, F) and (M, F) with their classes (N,) and (M,): cubic kernel, unbiased, over all cards.
+
+    Its error is the jackknife's: the spread of what is found when one of `groups` groups of cards is left out, first of
+    the generated, then of the real (Efron & Tibshirani 1993, chapter 11; the two are independent). A group is of cards
+    that follow each other, and so of all classes alike where these take turns.
+    """
+    sets = [(generated.numpy(), generated_labels.numpy()), (real.numpy(), real_labels.numpy())]
+    kernels = {(a, b): (sets[a][0] @ sets[b][0].T / generated.shape[1] + 1) ** 3 for a, b in ((0, 0), (0, 1), (1, 1))}
+    everything = [np.arange(len(labels)) for _, labels in sets]
+
+    def distance(chosen: list[np.ndarray]) -> float:
+        total = 0.0
+        for (a, b), kernel in kernels.items():
+            part = kernel[np.ix_(chosen[a], chosen[b])]
+            weights = pair_weights(sets[a][1][chosen[a]], sets[b][1][chosen[b]], same_cards=a == b)
+            total += (1 if a == b else -2) * float((weights * part).sum())
+        return total
+
     variance = 0.0
-    for side in (0, 1):
-        count = len((x, y)[side])
-        found = []
-        for group in range(groups):
-            kept = np.arange(count) % groups != group
-            of_x, of_y = (kept, np.ones(len(y), bool)) if side == 0 else (np.ones(len(x), bool), kept)
-            found.append(
-                squared_mmd(
-                    kernels[0][np.ix_(of_x, of_x)], kernels[1][np.ix_(of_y, of_y)], kernels[2][np.ix_(of_x, of_y)]
-                )
-            )
+    for side, cards in enumerate(everything):
+        left_out = [cards[cards * groups // len(cards) != group] for group in range(groups)]
+        found = [distance([kept, everything[1]] if side == 0 else [everything[0], kept]) for kept in left_out]
         variance += (groups - 1) * np.var(found)
-    return Distance(squared_mmd(*kernels), float(np.sqrt(variance)))
+    return Distance(distance(everything), float(np.sqrt(variance)))
+
+
+def pair_weights(labels: np.ndarray, others: np.ndarray, same_cards: bool) -> np.ndarray:
+    """Weights (N, M) that turn a kernel's values into its mean over pairs of cards whose classes are equally likely.
+
+    A card is not paired with itself. The plain mean (Gretton et al. 2012, equation 3) would be biased here: cards whose
+    classes take turns have fewer pairs of one class than cards of random classes.
+    """
+    one, other = (np.unique(classes, return_inverse=True)[1] for classes in (labels, others))
+    counts = np.outer(np.bincount(one), np.bincount(other)).astype(float)
+    if same_cards:
+        counts -= np.diag(np.bincount(one))
+    weights = 1 / counts[one][:, other] / counts.size
+    if same_cards:
+        np.fill_diagonal(weights, 0)
+    return weights

@@ -1,4 +1,5 @@
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,15 @@ from datasets import load_dataset
 from diffusers import DDPMPipeline
 from PIL import Image
 
+from cardsynth import sampling
 from cardsynth.config import TrainingConfig
 from cardsynth.denoise import cards_at_once
+from cardsynth.device import resolve_precision
 from cardsynth.diffusion import build_noise_scheduler
-from cardsynth.folder import CardError
+from cardsynth.folder import CardError, CardWriter
 from cardsynth.model import build_unet
 from cardsynth.runs import TrainedModel, load_model
-from cardsynth.sampling import card_grid, generate, write_cards
+from cardsynth.sampling import card_grid, generate, resolve_sampling, write_cards
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +79,8 @@ def test_ddpm_draws_what_diffusers_pipeline_draws(tmp_path):
     generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
     expected = pipeline(2, generators, num_inference_steps=20, output_type="np").images
     model = load_model(tmp_path / "plain")
-    found = drawn(model, [3, 4], sampler="ddpm", num_inference_steps=20, mixed_precision="no").permute(0, 2, 3, 1).numpy()
-    assert np.abs(found - expected * 255).max() <= 1
+    found = drawn(model, [3, 4], sampler="ddpm", num_inference_steps=20, mixed_precision="no")
+    assert np.abs(found.permute(0, 2, 3, 1).numpy() - expected * 255).max() <= 1
 
 
 def test_guidance_and_labels_matter(model):
@@ -89,8 +92,8 @@ def test_guidance_and_labels_matter(model):
 
 
 def test_guidance_leads_away_from_the_negative_label_as_far_as_it_may(model):
-    how = {"guidance_scale": 4.0, "num_inference_steps": 2}
-    plain = drawn(model, [1], labels="SMALL", guidance_scale=1.0, num_inference_steps=2)
+    how = {"guidance_scale": 4.0, "num_inference_steps": 2, "mixed_precision": "no"}
+    plain = drawn(model, [1], labels="SMALL", **how | {"guidance_scale": 1.0})
     guided = drawn(model, [1], labels="SMALL", **how)
     away = drawn(model, [1], labels="SMALL", negative_label="CLEAN", **how)
     assert not torch.equal(away, guided)
@@ -129,6 +132,72 @@ def test_a_written_folder_says_how_to_make_each_card_again(model, tmp_path):
     opened = load_dataset("imagefolder", data_dir=str(out), split="train", cache_dir=str(tmp_path / "cache"))
     assert {"image", "mask", "label", "seed"} <= set(opened.column_names)
     assert len(opened) == 2
+
+
+def test_a_batch_is_written_while_the_next_one_is_computed(model, tmp_path, monkeypatch):
+    """Writing waits for a computation that, one after the other, would wait for the writing."""
+    drawing, computing = sampling.draw_cards, [threading.Event() for _ in range(3)]
+    writing = sampling._write_batch
+
+    def draw(model, net, recipe, seeds, labels, at_once):
+        computing[seeds[0]].set()
+        return drawing(model, net, recipe, seeds, labels, at_once)
+
+    def write(writer, model, how, batch):
+        if batch.seeds[0] < 2:
+            assert computing[batch.seeds[0] + 1].wait(20)
+        writing(writer, model, how, batch)
+
+    monkeypatch.setattr(sampling, "draw_cards", draw)
+    monkeypatch.setattr(sampling, "_write_batch", write)
+    out = write_cards(model, tmp_path / "made", range(3), batch_size=1, progress=False)
+    assert len((out / "metadata.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("bad_seed", [0, 2])
+def test_errors_of_writing_surface(model, tmp_path, monkeypatch, bad_seed):
+    add = CardWriter.add
+
+    def full(writer, row, *pictures):
+        if row["seed"] == bad_seed:
+            raise OSError(28, "No space left on device")
+        add(writer, row, *pictures)
+
+    monkeypatch.setattr(CardWriter, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_cards(model, tmp_path / "made", range(3), batch_size=1, progress=False)
+
+
+def test_ctrl_c_loses_nothing_that_was_drawn(model, tmp_path, monkeypatch):
+    drawing = sampling.draw_cards
+
+    def interrupted(model, net, recipe, seeds, labels, at_once):
+        if seeds[0] == 4:
+            raise KeyboardInterrupt
+        return drawing(model, net, recipe, seeds, labels, at_once)
+
+    monkeypatch.setattr(sampling, "draw_cards", interrupted)
+    out = tmp_path / "made"
+    with pytest.raises(KeyboardInterrupt):
+        write_cards(model, out, range(6), batch_size=2, progress=False)
+    assert [json.loads(row)["seed"] for row in (out / "metadata.jsonl").read_text().splitlines()] == [0, 1, 2, 3]
+    assert sorted(path.name for path in out.glob("*.png")) == [f"{seed:06d}.png" for seed in range(4)]
+
+
+def test_precision_is_the_runs_own_and_stands_beside_the_card(model, tmp_path):
+    out = write_cards(model, tmp_path / "exact", [1], mixed_precision="no", progress=False)
+    assert json.loads((out / "metadata.jsonl").read_text())["mixed_precision"] == "no"
+    plain = replace(model, config=model.config.replace(mixed_precision="no"))
+    assert resolve_sampling(plain).mixed_precision == "no"
+    resolved = resolve_precision("auto", model.unet.device)
+    assert resolve_sampling(model).mixed_precision == resolved
+    assert resolve_sampling(plain, mixed_precision="auto").mixed_precision == resolved
+
+
+def test_compiling_is_asked_for_and_changes_no_card(model):
+    with pytest.warns(UserWarning, match="not compiled"):
+        found = drawn(model, [1], compile=True)
+    assert torch.equal(found, drawn(model, [1]))
 
 
 def test_cards_that_are_there_stay(model, tmp_path):

@@ -97,7 +97,7 @@ def compiled(module: torch.nn.Module, device: torch.device, **options: Any) -> C
         except torch.OutOfMemoryError:
             raise
         except (TorchDynamoException, InductorError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = " ".join(str(error).strip().splitlines()[:2])
             warnings.warn(f"not compiled, and slower for it: {reason}", stacklevel=2)
             fast = module
             return module(*inputs, **named)
