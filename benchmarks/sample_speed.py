@@ -19,6 +19,7 @@ from kid import Distance, Ruler, build_ruler, features, kid
 
 from cardsynth.cards import Cards, denormalize
 from cardsynth.demo import DEMO_STYLES
+from cardsynth.diffusion import build_sampler
 from cardsynth.evaluation import Agreement, agreement
 from cardsynth.judge import ask
 from cardsynth.runs import TrainedModel, describe_environment, load_model
@@ -30,12 +31,14 @@ RULER_SEED, RULER_CARDS = 2_000_000, 2000
 
 @dataclass(frozen=True)
 class Contender:
-    """Settings of `generate`, and in `pipeline_batch` the batch size where diffusers' pipeline draws instead."""
+    """Settings of `generate`, guided from `low` to `high`; or a batch size, where diffusers' pipeline draws instead."""
 
     sampler: str
     steps: int
     guidance: float = 1.0
     precision: str = "bf16"
+    low: float = 0.0
+    high: float = 1.0
     pipeline_batch: int = 0
 
     @property
@@ -44,12 +47,16 @@ class Contender:
         if self.pipeline_batch:
             return f"DDPMPipeline, batch {self.pipeline_batch}"
         guided = f", guidance {self.guidance:g}" if self.guidance != 1 else ""
-        return f"{self.sampler} {self.steps}{guided}, {'float32' if self.precision == 'no' else self.precision}"
+        within = f" in {self.low:g}-{self.high:g}" if (self.low, self.high) != (0, 1) else ""
+        return f"{self.sampler} {self.steps}{guided}{within}, {'float32' if self.precision == 'no' else self.precision}"
 
-    @property
-    def net_calls(self) -> int:
+    def net_calls(self, model: TrainedModel) -> int:
         """How often each card goes through the net."""
-        return self.steps * (1 if self.guidance == 1 else 2)
+        if self.guidance == 1:
+            return self.steps
+        timesteps = build_sampler(self.sampler, model.noise_scheduler, self.steps).timesteps
+        share = timesteps / model.noise_scheduler.config.num_train_timesteps
+        return self.steps + int(((share >= self.low) & (share <= self.high)).sum())
 
 
 class LabelledNet(UNet2DModel):
@@ -84,6 +91,7 @@ def draw(model: TrainedModel, contender: Contender, count: int) -> torch.Tensor:
         sampler=contender.sampler,
         num_inference_steps=contender.steps,
         guidance_scale=contender.guidance,
+        guidance_interval=(contender.low, contender.high),
         mixed_precision=contender.precision,
         progress=False,
     )
@@ -116,7 +124,7 @@ def measure(model: TrainedModel, contenders: list[Contender], repeats: int, coun
         draw(model, Contender(contender.sampler, 2, contender.guidance, contender.precision), 16)
     for _ in range(repeats):
         for contender in contenders:
-            cards = contender.pipeline_batch or (count if contender.net_calls <= 100 else 16)
+            cards = contender.pipeline_batch or (count if contender.steps <= 100 else 16)
             start = time.perf_counter()
             draw(model, contender, cards)
             speeds[contender.name].append(cards / (time.perf_counter() - start))
@@ -124,27 +132,36 @@ def measure(model: TrainedModel, contenders: list[Contender], repeats: int, coun
 
 
 def parse_contender(text: str) -> Contender:
-    """`SAMPLER,STEPS[,GUIDANCE[,PRECISION]]` -> Contender."""
+    """`SAMPLER,STEPS[,GUIDANCE[,PRECISION[,LOW,HIGH]]]` -> Contender."""
     parts = text.split(",")
-    return Contender(parts[0], int(parts[1]), *map(float, parts[2:3]), *parts[3:4])
+    return Contender(parts[0], int(parts[1]), *map(float, parts[2:3]), *parts[3:4], *map(float, parts[4:6]))
 
 
 REFERENCE = Contender("ddpm", 1000, precision="no")
 PIPELINES = [Contender("ddpm", 1000, precision="no", pipeline_batch=batch) for batch in (1, 8)]
 DEFAULT = [
-    *(Contender("dpmsolver++", steps) for steps in (5, 10, 15, 20)),
-    *(Contender("unipc", steps) for steps in (5, 10, 15, 20)),
+    *(Contender("unipc", steps) for steps in (5, 6, 8, 10, 15)),
+    Contender("unipc", 10, precision="no"),
+    *(Contender("dpmsolver++", steps) for steps in (5, 6, 8, 10, 15, 20)),
     *(Contender("ddim", steps) for steps in (10, 20, 40)),
     *(Contender("ddpm", steps) for steps in (10, 20, 40)),
-    Contender("ddpm", 40, 2.0),
+    Contender("sde-dpmsolver++", 15),
     Contender("ddpm", 40, 2.0, "no"),
+    Contender("ddpm", 40, 2.0),
+    Contender("sde-dpmsolver++", 10, 2.0),
+    Contender("sde-dpmsolver++", 15, 2.0),
+    Contender("sde-dpmsolver++", 15, 2.0, "bf16", 0.2, 0.8),
+    Contender("unipc", 10, 2.0),
+    Contender("unipc", 10, 2.0, "bf16", 0.2, 0.8),
 ]
 
 
 def main() -> None:
     """Judge and measure every contender and print the table; write figures and a picture where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("contenders", nargs="*", type=parse_contender, help="SAMPLER,STEPS[,GUIDANCE[,PRECISION]]")
+    parser.add_argument(
+        "contenders", nargs="*", type=parse_contender, help="SAMPLER,STEPS[,GUIDANCE[,PRECISION[,LOW,HIGH]]]"
+    )
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="run folder of a model with classes")
     parser.add_argument("--cards", type=int, default=300, help="cards of each contender that are judged")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of the speed measurement; 0: none")
@@ -166,11 +183,11 @@ def main() -> None:
     about = f"{ruler.real.shape[1]} features of a net that names {ruler.accuracy:.1%} of the classes of real cards"
     print(f"{describe_environment()['machine']}, {arguments.threads} threads; {arguments.cards} cards of {model.name}")
     print(f"KID: {about}; {arguments.cards} real cards against {len(ruler.real) - arguments.cards} others: {floor}")
-    print(f"{'':34} {'net calls':>9} {'KID':>7} {'95 %':>15} {'labels':>6} {'IoU':>5} {'cards/s':>18}")
+    print(f"{'':46} {'net calls':>9} {'KID':>7} {'95 %':>15} {'labels':>6} {'IoU':>5} {'cards/s':>18}")
     rows = []
     for contender in [*PIPELINES, *judged]:
-        row = {"name": contender.name, "net_calls": contender.net_calls, **asdict(contender)}
-        line = f"{contender.name:34} {contender.net_calls:>9}"
+        row = {"name": contender.name, "net_calls": contender.net_calls(model), **asdict(contender)}
+        line = f"{contender.name:46} {contender.net_calls(model):>9}"
         if contender.name in samples:
             distance, agreed = judge(ruler, model, samples[contender.name])
             row |= {"kid": distance.value, "kid_error": distance.error, "agreement": asdict(agreed)}

@@ -10,10 +10,10 @@ from diffusers import DDPMPipeline
 from PIL import Image
 
 from cardsynth import sampling
-from cardsynth.config import TrainingConfig
+from cardsynth.config import TrainingConfig, get_preset
 from cardsynth.denoise import cards_at_once
 from cardsynth.device import resolve_precision
-from cardsynth.diffusion import build_noise_scheduler
+from cardsynth.diffusion import SAMPLERS, build_noise_scheduler
 from cardsynth.folder import CardError, CardWriter
 from cardsynth.model import build_unet
 from cardsynth.runs import TrainedModel, load_model
@@ -30,7 +30,7 @@ def drawn(model, seeds, **how):
 
 
 @pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
-@pytest.mark.parametrize("sampler", ["dpmsolver++", "unipc", "ddim", "ddpm"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_seed_is_the_same_card_at_any_batch_size(model, sampler, mixed_precision):
     how = {"sampler": sampler, "num_inference_steps": 4, "mixed_precision": mixed_precision}
     at_16 = drawn(model, range(19), batch_size=16, **how)
@@ -49,10 +49,37 @@ def test_the_same_number_of_cards_goes_through_the_net_each_time(model, monkeypa
         return forward(self, sample, *args, **kwargs)
 
     monkeypatch.setattr(type(model.unet), "forward", counted)
-    for seeds, batch_size in ((range(1), 1), (range(5), 3), (range(20), 20), (range(9), None)):
-        assert len(drawn(model, seeds, batch_size=batch_size)) == len(seeds)
-    assert sizes == {2 * cards_at_once(model.unet, guided=True)}
-    assert sizes == {cards_at_once(model.unet, guided=False)}
+    at_once = cards_at_once(model.unet)
+    for guidance_scale, expected in ((1.0, {at_once}), (2.0, {2 * at_once})):
+        sizes.clear()
+        for seeds, batch_size in ((range(1), 1), (range(5), 3), (range(20), 20), (range(9), None)):
+            found = drawn(model, seeds, batch_size=batch_size, guidance_scale=guidance_scale)
+            assert len(found) == len(seeds)
+        assert sizes == expected
+
+
+def test_only_steps_in_the_interval_are_guided(model, monkeypatch):
+    how = {"guidance_scale": 4.0, "num_inference_steps": 4, "mixed_precision": "no"}
+    plain = drawn(model, [1], **how | {"guidance_scale": 1.0})
+    assert torch.equal(drawn(model, [1], guidance_interval=(0.3, 0.4), **how), plain)
+    assert torch.equal(drawn(model, [1], guidance_interval=(0.0, 1.0), **how), drawn(model, [1], **how))
+    forward, sizes = type(model.unet).forward, []
+
+    def counted(self, sample, *args, **kwargs):
+        sizes.append(len(sample))
+        return forward(self, sample, *args, **kwargs)
+
+    monkeypatch.setattr(type(model.unet), "forward", counted)
+    # Timesteps 999, 749, 499 and 249.
+    assert not torch.equal(drawn(model, [1], guidance_interval=(0.4, 0.8), **how), plain)
+    assert [size // sizes[0] for size in sizes] == [1, 2, 2, 1]
+    with pytest.raises(ValueError, match="guidance_interval"):
+        drawn(model, [1], guidance_interval=(0.8, 0.4))
+
+
+def test_a_wide_net_takes_few_cards_at_once():
+    nets = [build_unet(get_preset(name), 4, 5) for name in ("smoke", "demo", "card")]
+    assert [cards_at_once(net) for net in nets] == [8, 8, 1]
 
 
 def test_threads_are_put_back(model):

@@ -30,11 +30,12 @@ class Recipe:
     guidance_scale: float
     negative_label: str | None
     guidance_limit: float | None
+    guidance_interval: tuple[float, float]
     mixed_precision: str
 
 
-def cards_at_once(unet: UNet2DModel, guided: bool) -> int:
-    """How many cards go through a net together, by its size and the device's memory; a guided card counts twice.
+def cards_at_once(unet: UNet2DModel) -> int:
+    """How many cards go through a net together, by its size and the device's memory.
 
     It does not depend on how many cards there are, for a net's result for one card depends, by rounding, on how many
     go through it together.
@@ -44,13 +45,8 @@ def cards_at_once(unet: UNet2DModel, guided: bool) -> int:
     budget, most = BYTES_ON_CPU, MOST_ON_CPU
     if unet.device.type == "cuda":
         budget, most = SHARE_OF_GPU * torch.cuda.get_device_properties(unet.device).total_memory, MOST_ON_GPU
-    inputs = min(most, max(1, int(budget // need)))
-    return max(1, 2 ** (inputs.bit_length() - 1) // (2 if guided else 1))
-
-
-def is_guided(model: TrainedModel, recipe: Recipe) -> bool:
-    """Whether cards are guided, and so go through the net twice at every step."""
-    return bool(model.labels) and recipe.guidance_scale != 1
+    fitting = min(most, max(1, int(budget // need)))
+    return 2 ** (fitting.bit_length() - 1)
 
 
 def draw_cards(
@@ -94,12 +90,15 @@ def _denoise(
         return noise.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else noise
 
     images = draw_noise()
+    guided = model.labels and recipe.guidance_scale != 1
     predict = _predictor(model, net, recipe, labels)
     scheduler = build_sampler(recipe.sampler, model.noise_scheduler, recipe.num_inference_steps)
     for timestep, timestep_on_device in zip(scheduler.timesteps, scheduler.timesteps.to(device), strict=True):
         if stopped.is_set():
             raise CancelledError
-        model_output = predict(images, timestep_on_device)
+        share = timestep.item() / model.noise_scheduler.config.num_train_timesteps
+        guided_now = guided and recipe.guidance_interval[0] <= share <= recipe.guidance_interval[1]
+        model_output = predict(images, timestep_on_device, guided_now)
         clean_images = predict_clean_images(model.noise_scheduler, model_output, images, timestep)
         noise = {"variance_noise": draw_noise()} if recipe.sampler in STOCHASTIC else {}
         images = scheduler.step(clean_images, timestep, images, **noise).prev_sample
@@ -111,22 +110,20 @@ def _denoise(
 
 def _predictor(
     model: TrainedModel, net: Callable, recipe: Recipe, labels: list[str | None]
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The net's output, float32, as a function of images (B, C, H, W) and timestep; guided ones take one call."""
-    device, guided = model.unet.device, is_guided(model, recipe)
+) -> Callable[[torch.Tensor, torch.Tensor, bool], torch.Tensor]:
+    """The net's output, float32, as a function of images (B, C, H, W), timestep and whether to guide, in one call."""
+    device = model.unet.device
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.mixed_precision)
-    class_labels = None
+    class_labels = with_negative = None
     if model.labels:
-        indices = [model.labels.index(label) for label in labels]
-        away_from = len(model.labels)
-        if recipe.negative_label is not None:
-            away_from = model.labels.index(recipe.negative_label)
-        class_labels = torch.tensor(indices + [away_from] * len(indices) * guided, device=device)
+        away_from = len(model.labels) if recipe.negative_label is None else model.labels.index(recipe.negative_label)
+        class_labels = torch.tensor([model.labels.index(label) for label in labels], device=device)
+        with_negative = torch.cat([class_labels, torch.full_like(class_labels, away_from)])
 
-    def predict(images: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        inputs = torch.cat([images, images]) if guided else images
+    def predict(images: torch.Tensor, timestep: torch.Tensor, guided: bool) -> torch.Tensor:
+        inputs, classes = (torch.cat([images, images]), with_negative) if guided else (images, class_labels)
         with torch.autocast(device.type, dtype) if dtype else nullcontext():
-            output = net(inputs, timestep, class_labels=class_labels).sample.float()
+            output = net(inputs, timestep, class_labels=classes).sample.float()
         if not guided:
             return output
         with_label, without_label = output.chunk(2)

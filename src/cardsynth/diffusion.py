@@ -4,9 +4,9 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from diffusers.training_utils import compute_snr
 
-SAMPLERS = ("dpmsolver++", "unipc", "ddim", "ddpm")
+SAMPLERS = ("dpmsolver++", "sde-dpmsolver++", "unipc", "ddim", "ddpm")
 # Those that add noise at every step.
-STOCHASTIC = ("ddpm",)
+STOCHASTIC = ("sde-dpmsolver++", "ddpm")
 
 
 def build_noise_scheduler(
@@ -103,7 +103,8 @@ def predict_clean_images(
 def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps: int):
     """A diffusers scheduler that samples in `num_inference_steps` steps, its timesteps set; it takes clean images.
 
-    `name` is one of SAMPLERS: `dpmsolver++` and `unipc` (about 20 steps), `ddim` (about 50), `ddpm` (all of them).
+    `name` is one of SAMPLERS: `dpmsolver++`, `sde-dpmsolver++` and `unipc` (about 20 steps), `ddim` (about 50), `ddpm`
+    (all of them).
     All start at the last timestep ("trailing", Lin et al. 2024). What is passed to its `step` is the output of
     `predict_clean_images`, so that all clip alike, and for one of STOCHASTIC also the step's noise, `variance_noise`.
     `ddpm` is the first-order solver of the diffusion SDE, which is the same (Lu et al. 2022, DPM-Solver++). Raises
@@ -114,6 +115,7 @@ def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps
         raise ValueError(f"num_inference_steps must lie in 1 to {num_train_timesteps}, and is {num_inference_steps}")
     samplers = {
         "dpmsolver++": (DPMSolverMultistepScheduler, {}),
+        "sde-dpmsolver++": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
         "unipc": (UniPCMultistepScheduler, {}),
         "ddim": (DDIMScheduler, {}),
         "ddpm": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++", "solver_order": 1}),
