@@ -27,6 +27,8 @@ from cardsynth.sampling import card_grid, choose_labels, generate
 
 # The cards that the ruler of KID is made of: neither trained on, nor those that the demo's judge is trained on.
 RULER_SEED, RULER_CARDS = 2_000_000, 2000
+# How many cards of a contender are drawn to measure its speed.
+SPEED_CARDS = 32
 
 
 @dataclass(frozen=True)
@@ -117,14 +119,14 @@ def judge(ruler: Ruler, model: TrainedModel, pixels: torch.Tensor) -> tuple[Dist
     return distance, agreement(cards, ask(ruler.net, cards))
 
 
-def measure(model: TrainedModel, contenders: list[Contender], repeats: int, count: int) -> dict[str, list[float]]:
+def measure(model: TrainedModel, contenders: list[Contender], repeats: int) -> dict[str, list[float]]:
     """Cards a second of each contender in each of `repeats` rounds; the contenders take turns."""
     speeds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for contender in contenders:
         draw(model, Contender(contender.sampler, 2, contender.guidance, contender.precision), 16)
     for _ in range(repeats):
         for contender in contenders:
-            cards = contender.pipeline_batch or (count if contender.steps <= 100 else 16)
+            cards = contender.pipeline_batch or SPEED_CARDS
             start = time.perf_counter()
             draw(model, contender, cards)
             speeds[contender.name].append(cards / (time.perf_counter() - start))
@@ -160,7 +162,7 @@ def main() -> None:
     """Judge and measure every contender and print the table; write figures and a picture where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "contenders", nargs="*", type=parse_contender, help="SAMPLER,STEPS[,GUIDANCE[,PRECISION[,LOW,HIGH]]]"
+        "contenders", nargs="*", type=parse_contender, help="like ddpm,40 or unipc,10,2 or unipc,10,2,bf16,0.2,0.8"
     )
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="run folder of a model with classes")
     parser.add_argument("--cards", type=int, default=300, help="cards of each contender that are judged")
@@ -175,7 +177,8 @@ def main() -> None:
     contenders = arguments.contenders or DEFAULT
     judged = [REFERENCE, *contenders]
     samples = {c.name: cached_cards(model, c, arguments.cards, arguments.cache) for c in judged}
-    speeds = measure(model, [*PIPELINES, *contenders], arguments.repeats, 64) if arguments.repeats else {}
+    speeds = measure(model, [*PIPELINES, *contenders], arguments.repeats) if arguments.repeats else {}
+    print(f"{len(speeds)} speeds measured in {arguments.repeats} rounds", flush=True)
 
     ruler = build_ruler(model.config.size, DEMO_STYLES, RULER_CARDS, RULER_CARDS, 0, RULER_SEED)
     some, rest = slice(arguments.cards), slice(arguments.cards, None)

@@ -122,7 +122,7 @@ def generate(
     (Ho & Salimans 2022); its step is at most `guidance_limit`, root mean square (Sadat et al. 2024), and only steps
     within `guidance_interval` are guided, the others cost half (Kynkaanniemi et al. 2024). How many cards go
     through the net at once is chosen to fit memory, and halved when a GPU has too little; `batch_size` is how many are
-    yielded at a time (default: those at once), and no time is lost where it is a multiple of that. `compile`: the net,
+    yielded at a time (default: on a GPU those at once, on a CPU 16 or more), a multiple of those at once for no loss. `compile`: the net,
     on a GPU, which takes a minute. Raises ValueError for seeds, labels, sampler or steps that are wrong.
     """
     seeds = list(seeds)
@@ -142,7 +142,7 @@ def generate(
     net = compiled(model.unet, model.unet.device, dynamic=False) if compile else model.unet
     at_once = cards_at_once(model.unet)
     if batch_size is None:
-        batch_size = at_once * (torch.get_num_threads() if model.unet.device.type == "cpu" else 1)
+        batch_size = max(16, at_once * torch.get_num_threads()) if model.unet.device.type == "cpu" else at_once
     position = 0
     with tqdm(total=len(seeds), desc="Generating", unit="card", disable=not progress) as bar:
         while position < len(seeds):
