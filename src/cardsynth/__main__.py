@@ -152,6 +152,7 @@ def generate(
     guidance: Annotated[float | None, Text(help="Guidance scale; 1: none; default: the run's.")] = None,
     negative_label: Annotated[str | None, Text(help="Class that guidance leads away from; default: the run's.")] = None,
     batch_size: Annotated[int | None, Text(help="Cards at a time; default: what fits.")] = None,
+    compile: Annotated[bool, Text(help="Compile the net, on a GPU: a minute, which many cards earn back.")] = False,
     revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
 ) -> None:
@@ -175,6 +176,7 @@ def generate(
             guidance_scale=guidance,
             negative_label=negative_label,
             batch_size=batch_size,
+            compile=compile,
             overwrite=overwrite,
         )
     state.wait_for_everyone()
