@@ -150,6 +150,8 @@ def load_model(
     if not weights.is_file():
         raise RunError(f"{run} has no saved model yet (unet/ is missing); train on: its first save comes with an epoch")
     unet = UNet2DModel.from_pretrained(folder).to(device).eval().requires_grad_(False)
+    if unet.device.type == "cuda":
+        unet.to(memory_format=torch.channels_last)
     noise_scheduler = DDPMScheduler.from_pretrained(run, subfolder="scheduler")
     manifest = read_manifest(run)
     if config is None:

@@ -34,15 +34,19 @@ class GeneratedBatch:
 
 
 def open_model(
-    model: str | Path, revision: str | None = None, device: str | torch.device | None = None
+    model: str | Path,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    ema_decay: float | None = None,
 ) -> TrainedModel:
     """The model of a run folder or of a Hub id like name/model, on `device`, or else on the GPU where there is one.
 
-    Raises HubError or RunError where there is no such model.
+    ema_decay: which of the run's averages to take; default: its main one. Raises HubError or RunError where there is no
+    such model.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     run = pull_run(model, revision=revision)
-    return load_model(run, name="" if Path(model).is_dir() else str(model), device=device)
+    return load_model(run, name="" if Path(model).is_dir() else str(model), device=device, ema_decay=ema_decay)
 
 
 def choose_labels(model: TrainedModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
