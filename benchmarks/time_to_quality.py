@@ -1,17 +1,23 @@
 """Measures how long training takes to a quality: ours against the diffusers tutorial's recipe, on drawn cards of 80x64.
 
-The tutorial's recipe trains its loop's net (of the demo's widths, RGB, no classes) for `--minutes`, and is sampled on
-the way; the `demo` preset is trained anew for each of shorter times, from first step to last. Quality is KID (kid.py)
-against cards that neither has seen, RGB alone. The tutorial's net is sampled by DPM-Solver++ in 50 steps and by DDPM in
-100, and the better of the two counts; the demo by its own settings. Run it on an idle machine: time is what counts.
+The tutorial's recipe trains its loop's net (of the demo's widths, RGB, no classes) for `--minutes`, and is saved on the
+way; the `demo` preset is trained anew for each of shorter times, from first step to last. A recipe gets as many steps as
+fit into its time at the pace of its first steps, so those are to be taken on an idle machine; `minutes` is that time.
+What is trained stays in `--work`, and is not trained again.
+
+Quality is KID (kid.py) against cards that neither has seen, RGB alone, classes left out of account. The tutorial's net
+is sampled by DPM-Solver++ in 50 steps and by DDPM in 100, and the better of the two counts; the demo by its own
+settings.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch  # before cardsynth, which would choose how PyTorch's threads wait
 from kid import build_ruler, features, kid
 from PIL import Image
@@ -33,50 +39,65 @@ OURS = (0.025, 0.05, 0.1)  # of the tutorial's time, for which the demo preset i
 RULER_SEED = 3_000_000  # of cards that nothing is trained on
 
 
-def train_tutorial(data: Path, minutes: float, out: Path) -> list[tuple[str, float, int, Path]]:
-    """Train the tutorial's recipe for so many minutes; returns name, minutes, steps and saved net of each stage."""
+def steps_within(minutes: float, step: Callable[[], object]) -> int:
+    """How many steps fit into so many minutes, at the pace of 25 after five that warm up."""
+    for _ in range(5):
+        step()
+    begun = time.perf_counter()
+    for _ in range(25):
+        step()
+    return max(len(SHARES), round(60 * minutes / ((time.perf_counter() - begun) / 25)))
+
+
+def train_tutorial(data: Path, minutes: float, out: Path) -> list[dict[str, Any]]:
+    """Train the tutorial's recipe for so many minutes; returns recipe, minutes, steps and folder of each stage."""
     loader = tutorial_loader(data, SIZE, 16)
     torch.manual_seed(0)
     trial = tutorial_steps(tutorial_net(SIZE, SMALL_NET), loader, 1000)
-    for _ in range(5):
-        next(trial)
-    begun = time.perf_counter()
-    for _ in range(25):
-        next(trial)
-    total = max(len(SHARES), round(60 * minutes / ((time.perf_counter() - begun) / 25)))
+    total = steps_within(minutes, lambda: next(trial))
     marks = {max(1, round(share * total)): share for share in SHARES}
     torch.manual_seed(0)
-    net, stages, saving = tutorial_net(SIZE, SMALL_NET), [], 0.0
-    begun = time.perf_counter()
+    net, stages = tutorial_net(SIZE, SMALL_NET), []
     for step, _ in enumerate(tutorial_steps(net, loader, total), start=1):
         if step in marks:
-            stopped = time.perf_counter()
-            net.save_pretrained(out / f"tutorial_{step}")
-            stages.append(("diffusers tutorial", (stopped - begun - saving) / 60, step, out / f"tutorial_{step}"))
-            saving += time.perf_counter() - stopped
-            print(f"tutorial: step {step} of {total} after {stages[-1][1]:.1f} min", flush=True)
+            folder = out / f"tutorial_{step}"
+            net.save_pretrained(folder)
+            stages.append(stage("diffusers tutorial", marks[step] * minutes, step, folder))
+            print(f"diffusers tutorial: step {step} of {total}", flush=True)
     return stages
 
 
-def train_ours(data: Path, minutes: float, out: Path) -> tuple[str, float, int, Path]:
-    """Train the demo preset for about so many minutes, start and sample grids included; as `train_tutorial` returns."""
-    config = get_preset("demo")
+def train_ours(data: Path, minutes: float, out: Path) -> dict[str, Any]:
+    """Train the demo preset for so many minutes, a sample grid at the end beside that; as `train_tutorial` returns."""
+    config = get_preset("demo").replace(save_image_epochs=1000, save_model_epochs=1000)
     cards = cards_for(config, data)
-    trial = Learner(config, cards)
-    for step in range(5):
-        trial.optimise(step).tolist()
-    begun = time.perf_counter()
-    for step in range(5, 30):
-        trial.optimise(step).tolist()
-    steps = max(10, round(0.93 * 60 * minutes / ((time.perf_counter() - begun) / 25)))
-    config = config.replace(max_train_steps=steps, save_image_epochs=1000, save_model_epochs=1000)
-    run = out / f"ours_{steps}"
-    begun = time.perf_counter()
-    for _ in train(config, cards, run, overwrite=True):
+    learner, places = Learner(config, cards), iter(range(1000))
+    steps = steps_within(minutes, lambda: learner.optimise(next(places)).tolist())
+    folder = out / f"ours_{steps}"
+    for _ in train(config.replace(max_train_steps=steps), cards, folder, overwrite=True):
         pass
-    spent = (time.perf_counter() - begun) / 60
-    print(f"ours: {steps} steps in {spent:.2f} min", flush=True)
-    return "cardsynth demo", spent, steps, run
+    print(f"cardsynth demo: {steps} steps", flush=True)
+    return stage("cardsynth demo", minutes, steps, folder)
+
+
+def stage(recipe: str, minutes: float, steps: int, folder: Path) -> dict[str, Any]:
+    """What was trained, for how long, and where it lies."""
+    return {"recipe": recipe, "minutes": round(minutes, 2), "steps": steps, "folder": folder.name}
+
+
+def train_all(data: Path, minutes: float, work: Path) -> list[dict[str, Any]]:
+    """All stages, ours first; those of a measurement that was stopped are taken as they are."""
+    written = work / "stages.json"
+    stages = json.loads(written.read_text()) if written.is_file() else []
+    done = {(row["recipe"], row["minutes"]) for row in stages}
+    for share in OURS:
+        if ("cardsynth demo", round(share * minutes, 2)) not in done:
+            stages.append(train_ours(data, share * minutes, work))
+            written.write_text(json.dumps(stages, indent=2))
+    if not any(row["recipe"] == "diffusers tutorial" for row in stages):
+        stages += train_tutorial(data, minutes, work)
+        written.write_text(json.dumps(stages, indent=2))
+    return stages
 
 
 def sample_tutorial(folder: Path, count: int) -> dict[str, torch.Tensor]:
@@ -104,27 +125,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="STEM", help="also write STEM.json and STEM.png")
     arguments = parser.parse_args()
     data = arguments.work / "cards"
-    render_cards(data, TRAINING_CARDS, SIZE, styles=DEMO_STYLES, overwrite=True)
-    stages = [train_ours(data, share * arguments.minutes, arguments.work) for share in OURS]
-    stages += train_tutorial(data, arguments.minutes, arguments.work)
+    if not (data / "metadata.jsonl").is_file():
+        render_cards(data, TRAINING_CARDS, SIZE, styles=DEMO_STYLES)
+    stages = train_all(data, arguments.minutes, arguments.work)
     ruler = build_ruler(SIZE, DEMO_STYLES, 1500, arguments.count, seed=0, first_seed=RULER_SEED)
-    floor = kid(ruler.real[::2], ruler.real[1::2])
+    labels = torch.zeros(arguments.count, dtype=torch.long)
+    half = len(ruler.real) // 2
+    floor = kid(ruler.real[:half], labels[:half], ruler.real[half:], labels[half:])
     rows: list[dict[str, Any]] = []
     shown = []
-    for name, minutes, steps, folder in stages:
-        if name == "cardsynth demo":
-            pixels = torch.cat([batch.pixels for batch in generate(load_model(folder), range(arguments.count))])
+    for row in stages:
+        folder = arguments.work / row["folder"]
+        if row["recipe"] == "cardsynth demo":
+            model = load_model(folder)
+            classes = np.random.default_rng(0).choice(model.labels, arguments.count).tolist()
+            batches = generate(model, range(arguments.count), classes)
+            pixels = torch.cat([batch.pixels for batch in batches])
             ways = {"its own": pixels[:, :3]}
         else:
             ways = sample_tutorial(folder, arguments.count)
-        distances = {way: kid(features(ruler, pixels), ruler.real) for way, pixels in ways.items()}
+        distances = {way: kid(features(ruler, pixels), labels, ruler.real, labels) for way, pixels in ways.items()}
         best = min(distances, key=lambda way: distances[way].value)
-        row = {"recipe": name, "minutes": round(minutes, 2), "steps": steps, "sampling": best}
-        rows.append(row | {"kid": round(distances[best].value, 5), "error": round(distances[best].error, 5)})
+        row |= {"sampling": best, "kid": round(distances[best].value, 5), "error": round(distances[best].error, 5)}
+        rows.append(row)
         shown.append(ways[best][:12])
-        print(
-            f"{name:<20} {minutes:>6.1f} min {steps:>6} steps  KID {rows[-1]['kid']} ± {rows[-1]['error']}", flush=True
-        )
+        trained = f"{row['recipe']:<20} {row['minutes']:>5.1f} min {row['steps']:>6} steps"
+        print(f"{trained}  KID {row['kid']} ± {row['error']} ({best})", flush=True)
     print(f"floor, drawn cards against drawn cards: {floor.value:.5f} ± {floor.error:.5f}")
     if arguments.out:
         result = {"training_cards": TRAINING_CARDS, "judged": arguments.count, "floor": floor.value, "results": rows}
