@@ -1,9 +1,9 @@
 """Measures how long training takes to a quality: ours against the diffusers tutorial's recipe, on drawn cards of 80x64.
 
 The tutorial's recipe trains its loop's net (of the demo's widths, RGB, no classes) for `--minutes`, and is saved on the
-way; the `demo` preset is trained anew for each of shorter times, from first step to last. A recipe gets as many steps as
-fit into its time at the pace of its first steps, so those are to be taken on an idle machine; `minutes` is that time.
-What is trained stays in `--work`, and is not trained again.
+way; the `demo` preset is trained anew for each of shorter times, from first step to last. A recipe gets as many steps
+as fit into its time at the pace of its first steps, so those are to be taken on an idle machine; `minutes` is that
+time. What is trained stays in `--work`, and is not trained again.
 
 Quality is KID (kid.py) against cards that neither has seen, RGB alone, classes left out of account. The tutorial's net
 is sampled by DPM-Solver++ in 50 steps and by DDPM in 100, and the better of the two counts; the demo by its own
