@@ -151,8 +151,9 @@ def test_processes_that_start_at_once_prepare_once(masked):
     processes = [context.Process(target=prepare_at_once, args=(masked, barrier, results)) for _ in range(3)]
     for process in processes:
         process.start()
-    answers = [results.get() for _ in processes]
     for process in processes:
         process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    answers = [results.get() for _ in processes]
     assert sorted(answers) == [(plain.fingerprint, count) for count in (0, 0, 1)]
     assert len(caches(masked)) == 1
