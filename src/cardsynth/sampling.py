@@ -119,11 +119,11 @@ def generate(
     A seed gives the same card at any batch size. Sampler, steps, guidance and precision default to the run's settings
     (the steps of DDPM, where it is not the run's own sampler, to all timesteps). Guidance leads away from what the net
     would draw under the negative label (the cards of that class are drawn without guidance), or else without a label
-    (Ho & Salimans 2022); its step is at most `guidance_limit`, root mean square (Sadat et al. 2024), and only steps
-    within `guidance_interval` are guided, the others cost half (Kynkaanniemi et al. 2024). How many cards go
-    through the net at once is chosen to fit memory, and halved when a GPU has too little; `batch_size` is how many are
-    yielded at a time (default: on a GPU those at once, on a CPU 16 or more), a multiple of those at once for no loss. `compile`: the net,
-    on a GPU, which takes a minute. Raises ValueError for seeds, labels, sampler or steps that are wrong.
+    (Ho & Salimans 2022); its step is at most `guidance_limit`, root mean square (Sadat et al. 2024). Only timesteps in
+    `guidance_interval` are guided, the others cost half (Kynkaanniemi et al. 2024). How many cards go through the net
+    at once is chosen to fit memory, and halved when a GPU has too little; `batch_size` is how many are yielded at a
+    time (default: on a GPU those at once, on a CPU 16 or more), best a multiple of those at once. `compile`: the net,
+    on a GPU, which takes a minute. Raises ValueError for seeds, labels, sampler, steps or interval that are wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
