@@ -165,17 +165,23 @@ def _open(place: Path) -> tuple[np.ndarray, Listing, str] | None:
     try:
         stored = json.loads((place / LISTING).read_bytes())
         listing = Listing(**{name: tuple(values) for name, values in stored["listing"].items()})
-        return _map(place / PIXELS, stored["shape"]), listing, stored["fingerprint"]
+        return _map(place / PIXELS, stored["shape"], at_random=True), listing, stored["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _map(path: Path, shape: Sequence[int]) -> np.ndarray:
-    """A file's bytes as an array: read from disk where looked at, and what is written to it stays in memory."""
+def _map(path: Path, shape: Sequence[int], at_random: bool = False) -> np.ndarray:
+    """A file's bytes as an array: read from disk where looked at, and what is written to it stays in memory.
+
+    at_random: read no more than is looked at. With less memory than pixels, reading ahead made random batches thirteen
+    times slower.
+    """
     with path.open("rb") as file:
         if sys.platform == "win32":
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         else:
             flags = mmap.MAP_PRIVATE | NORESERVE
             mapped = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+            if at_random:
+                mapped.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(mapped, np.uint8).reshape(shape)
