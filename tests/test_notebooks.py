@@ -70,7 +70,8 @@ def test_notebooks_leave_the_folders_that_the_next_ones_take(executed):
 def test_notebooks_write_nothing_else(executed):
     folder, _ = executed
     assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
-    assert {path.name for path in (folder / "runs").iterdir()} == {"demo_cards", "demo"}
+    made = {path.name for path in (folder / "runs").iterdir()}
+    assert made == {"demo_cards", "demo", "demo_pages", "demo_pages_cards"}
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 
