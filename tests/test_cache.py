@@ -240,6 +240,13 @@ def test_more_pixels_than_memory(tmp_path):
     assert pixels[torch.tensor([0, cards // 2, cards - 1])].sum() == 7
 
 
+def test_little_memory(masked, monkeypatch):
+    assert 0 < cache.free_memory() <= psutil.virtual_memory().total
+    plain = read_cards(masked, SIZE)
+    monkeypatch.setattr(cache, "free_memory", lambda: 0)
+    assert_equal(read_cards(masked, SIZE), plain)
+
+
 def test_a_fingerprint_is_of_the_cards_that_have_it(masked):
     cards = read_cards(masked, SIZE)
     assert replace(cards, pixels=cards.pixels[:2], labels=cards.labels[:2]).fingerprint != cards.fingerprint
