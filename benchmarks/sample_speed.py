@@ -8,14 +8,16 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# While it waits for its next part of an operation, a thread of PyTorch's spins as it does without cardsynth: the
-# pipeline is not to be slowed down by what cardsynth sets (cards of its own are drawn by one thread each).
-os.environ["GOMP_SPINCOUNT"] = "300000"
+import cardsynth  # noqa: F401
+
+# What cardsynth sets before torch is imported, for its own threads, is not to slow down diffusers' pipeline.
+del os.environ["OMP_WAIT_POLICY"]
 
 import numpy as np
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
 from kid import Distance, Ruler, build_ruler, features, kid
+from PIL import Image, ImageDraw
 
 from cardsynth.cards import Cards, denormalize
 from cardsynth.demo import DEMO_STYLES
@@ -140,7 +142,7 @@ def parse_contender(text: str) -> Contender:
 
 
 REFERENCE = Contender("ddpm", 1000, precision="no")
-PIPELINES = [Contender("ddpm", 1000, precision="no", pipeline_batch=batch) for batch in (1, 8)]
+PIPELINES = [Contender("ddpm", 1000, precision="no", pipeline_batch=batch) for batch in (1, 16)]
 DEFAULT = [
     *(Contender("unipc", steps) for steps in (5, 6, 8, 10, 15)),
     Contender("unipc", 10, precision="no"),
@@ -156,6 +158,17 @@ DEFAULT = [
     Contender("unipc", 10, 2.0),
     Contender("unipc", 10, 2.0, "bf16", 0.2, 0.8),
 ]
+
+# The rows of the picture.
+GRID = [
+    REFERENCE.name,
+    "unipc 5, bf16",
+    "unipc 10, bf16",
+    "unipc 10, guidance 2 in 0.2-0.8, bf16",
+    "ddpm 40, guidance 2, bf16",
+    "sde-dpmsolver++ 15, guidance 2, bf16",
+]
+TITLE_HEIGHT = 14
 
 
 def main() -> None:
@@ -208,8 +221,19 @@ def main() -> None:
         result |= {"ruler": about, "floor": asdict(floor), "results": rows}
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if arguments.grid:
-        shown = torch.cat([samples[contender.name][: 2 * len(model.labels)] for contender in judged])
-        card_grid(shown, columns=2 * len(model.labels), zoom=2).save(arguments.grid)
+        shown = {name: samples[name][: 2 * len(model.labels)] for name in GRID if name in samples}
+        titled_grid(shown).save(arguments.grid)
+
+
+def titled_grid(rows: dict[str, torch.Tensor]) -> Image.Image:
+    """Rows of cards uint8 (N, C, H, W), each below its name."""
+    pictures = [card_grid(pixels, columns=len(pixels)) for pixels in rows.values()]
+    height = pictures[0].height + TITLE_HEIGHT
+    sheet = Image.new("RGB", (pictures[0].width, height * len(pictures)), "white")
+    for place, (name, picture) in enumerate(zip(rows, pictures, strict=True)):
+        ImageDraw.Draw(sheet).text((4, place * height), name, fill="black")
+        sheet.paste(picture, (0, place * height + TITLE_HEIGHT))
+    return sheet
 
 
 if __name__ == "__main__":
