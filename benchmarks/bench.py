@@ -1,8 +1,9 @@
 """Runs the benchmarks that need no GPU one after another, in under 20 minutes on two cores: `make bench`.
 
-Their figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`. Run by themselves are
-`time_to_quality.py`, which takes three quarters of an hour, `gpu.py`, which needs a GPU, and `scans.py` and `masks.py`,
-which measure how right, not how fast.
+Figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`; `sample_speed` takes the model of
+`make demo`. Run by themselves are `time_to_quality.py`, `recipe.py` and `sample_speed.py` with its judging of quality,
+which take most of an hour each, `gpu.py`, which needs a GPU, and `scans.py` and `masks.py`, which measure how right, not
+how fast.
 """
 
 import subprocess
@@ -16,7 +17,7 @@ BENCHMARKS = {
     "prepare_speed": ["--count", "20000"],
     "memory": [],
     "train_speed": [],
-    "sample_speed": ["--quick"],
+    "sample_speed": ["unipc,5", "unipc,10", "unipc,10,2,bf16,0.2,0.8", "ddpm,40", "--cards", "0", "--repeats", "1"],
 }
 
 

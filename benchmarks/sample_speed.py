@@ -178,7 +178,7 @@ def main() -> None:
         "contenders", nargs="*", type=parse_contender, help="like ddpm,40 or unipc,10,2 or unipc,10,2,bf16,0.2,0.8"
     )
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="run folder of a model with classes")
-    parser.add_argument("--cards", type=int, default=300, help="cards of each contender that are judged")
+    parser.add_argument("--cards", type=int, default=300, help="cards of each contender that are judged; 0: none")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of the speed measurement; 0: none")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of PyTorch")
     parser.add_argument("--cache", type=Path, help="folder that keeps judged cards, so that none is drawn twice")
@@ -188,20 +188,23 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.run)
     contenders = arguments.contenders or DEFAULT
-    judged = [REFERENCE, *contenders]
+    judged = [REFERENCE, *contenders] if arguments.cards else []
     samples = {c.name: cached_cards(model, c, arguments.cards, arguments.cache) for c in judged}
     speeds = measure(model, [*PIPELINES, *contenders], arguments.repeats) if arguments.repeats else {}
     print(f"{len(speeds)} speeds measured in {arguments.repeats} rounds", flush=True)
 
-    ruler = build_ruler(model.config.size, DEMO_STYLES, RULER_CARDS, RULER_CARDS, 0, RULER_SEED)
-    some, rest = slice(arguments.cards), slice(arguments.cards, None)
-    floor = kid(ruler.real[some], ruler.real_labels[some], ruler.real[rest], ruler.real_labels[rest])
-    about = f"{ruler.real.shape[1]} features of a net that names {ruler.accuracy:.1%} of the classes of real cards"
-    print(f"{describe_environment()['machine']}, {arguments.threads} threads; {arguments.cards} cards of {model.name}")
-    print(f"KID: {about}; {arguments.cards} real cards against {len(ruler.real) - arguments.cards} others: {floor}")
+    print(f"{describe_environment()['machine']}, {arguments.threads} threads; {model.name}")
+    result = {**describe_environment(), "threads": arguments.threads, "cards": arguments.cards}
+    if judged:
+        ruler = build_ruler(model.config.size, DEMO_STYLES, RULER_CARDS, RULER_CARDS, 0, RULER_SEED)
+        some, rest = slice(arguments.cards), slice(arguments.cards, None)
+        floor = kid(ruler.real[some], ruler.real_labels[some], ruler.real[rest], ruler.real_labels[rest])
+        about = f"{ruler.real.shape[1]} features of a net that names {ruler.accuracy:.1%} of the classes of real cards"
+        result |= {"ruler": about, "floor": asdict(floor)}
+        print(f"KID: {about}; {arguments.cards} real cards against {len(ruler.real) - arguments.cards} others: {floor}")
     print(f"{'':46} {'net calls':>9} {'KID':>7} {'95 %':>15} {'labels':>6} {'IoU':>5} {'cards/s':>18}")
     rows = []
-    for contender in [*PIPELINES, *judged]:
+    for contender in [*PIPELINES, *(judged or contenders)]:
         row = {"name": contender.name, "net_calls": contender.net_calls(model), **asdict(contender)}
         line = f"{contender.name:46} {contender.net_calls(model):>9}"
         if contender.name in samples:
@@ -217,10 +220,8 @@ def main() -> None:
         rows.append(row)
         print(line, flush=True)
     if arguments.json:
-        result = {**describe_environment(), "threads": arguments.threads, "cards": arguments.cards}
-        result |= {"ruler": about, "floor": asdict(floor), "results": rows}
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    if arguments.grid:
+        arguments.json.write_text(json.dumps({**result, "results": rows}, indent=2) + "\n", encoding="utf-8")
+    if arguments.grid and judged:
         shown = {name: samples[name][: 2 * len(model.labels)] for name in GRID if name in samples}
         titled_grid(shown).save(arguments.grid)
 
