@@ -71,7 +71,7 @@ def test_notebooks_write_nothing_else(executed):
     folder, _ = executed
     assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
     made = {path.name for path in (folder / "runs").iterdir()}
-    assert made == {"demo_cards", "demo", "demo_pages", "demo_pages_cards"}
+    assert made == {"demo_cards", "demo", "demo_pages", "demo_pages_cards", "demo_pages_cards_review"}
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 
