@@ -2,8 +2,9 @@
 
 The tutorial's recipe trains its loop's net (of the demo's widths, RGB, no classes) for `--minutes`, and is saved on the
 way; the `demo` preset is trained anew for each of shorter times, from first step to last. A recipe gets as many steps
-as fit into its time at the pace of its first steps, so those are to be taken on an idle machine; `minutes` is that
-time. What is trained stays in `--work`, and is not trained again.
+as fit into its time at the pace of its first steps. The tutorial's pace is taken first, on an idle machine, and kept,
+so that its training may be stopped and begun anew, or run beside other work. What is trained stays in `--work`, and is
+not trained again.
 
 Quality is KID (kid.py) against cards that neither has seen, RGB alone, classes left out of account. The tutorial's net
 is sampled by DPM-Solver++ in 50 steps and by DDPM in 100, and the better of the two counts; the demo by its own
@@ -51,10 +52,13 @@ def steps_within(minutes: float, step: Callable[[], object]) -> int:
 
 def train_tutorial(data: Path, minutes: float, out: Path) -> list[dict[str, Any]]:
     """Train the tutorial's recipe for so many minutes; returns recipe, minutes, steps and folder of each stage."""
-    loader = tutorial_loader(data, SIZE, 16)
-    torch.manual_seed(0)
-    trial = tutorial_steps(tutorial_net(SIZE, SMALL_NET), loader, 1000)
-    total = steps_within(minutes, lambda: next(trial))
+    loader, pace = tutorial_loader(data, SIZE, 16), out / f"tutorial_steps_{minutes:g}.json"
+    if not pace.is_file():
+        torch.manual_seed(0)
+        trial = tutorial_steps(tutorial_net(SIZE, SMALL_NET), loader, 1000)
+        pace.write_text(json.dumps(steps_within(minutes, lambda: next(trial))))
+        print(f"The tutorial's pace is taken, and kept in {pace}", flush=True)
+    total = json.loads(pace.read_text())
     marks = {max(1, round(share * total)): share for share in SHARES}
     torch.manual_seed(0)
     net, stages = tutorial_net(SIZE, SMALL_NET), []

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pictures import make_flat, make_labelled
 
+from cardsynth import cache
 from cardsynth.cards import Cards, cards_for
 from cardsynth.config import get_preset
 from cardsynth.render import render_cards
@@ -45,6 +46,12 @@ def flat(tmp_path: Path) -> Path:
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     return make_labelled(tmp_path)
+
+
+@pytest.fixture
+def cached_from_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of four pictures or more are prepared once."""
+    monkeypatch.setattr(cache, "CACHED_FROM", 4)
 
 
 @pytest.fixture(params=["metadata", "class folders"])

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,15 +19,7 @@ from cardsynth.check import check_folder
 from cardsynth.folder import CardError, find_cards
 
 
-@pytest.fixture(autouse=True)
-def _from_four_pictures(monkeypatch):
-    monkeypatch.setattr(cache, "CACHED_FROM", 4)
-
-
-@pytest.fixture(autouse=True)
-def _no_warnings():
-    with warnings.catch_warnings(action="error"):
-        yield
+pytestmark = [pytest.mark.usefixtures("cached_from_four"), pytest.mark.filterwarnings("error")]
 
 
 def reads(monkeypatch) -> list[Path]:

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,7 @@ from cardsynth import cache
 from cardsynth.cards import read_cards
 
 
-@pytest.fixture(autouse=True)
-def _from_four_pictures(monkeypatch):
-    monkeypatch.setattr(cache, "CACHED_FROM", 4)
-
-
-@pytest.fixture(autouse=True)
-def _no_warnings():
-    with warnings.catch_warnings(action="error"):
-        yield
+pytestmark = [pytest.mark.usefixtures("cached_from_four"), pytest.mark.filterwarnings("error")]
 
 
 @pytest.mark.parametrize("damage", ["pixels cut off", "listing cut off", "no pixels", "another listing"])

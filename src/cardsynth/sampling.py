@@ -79,7 +79,13 @@ def resolve_sampling(
     guidance_interval: tuple[float, float] | None = None,
     mixed_precision: str | None = None,
 ) -> Recipe:
-    """Sampling settings with the model's defaults filled in; raises ValueError for what cannot be."""
+    """Sampling settings, the run's own where none are given (of another sampler DDPM: all timesteps).
+
+    Guidance leads away from what the net would draw under the negative label (the cards of that class are drawn without
+    guidance), or else without a label (Ho & Salimans 2022); its step is at most `guidance_limit`, root mean square
+    (Sadat et al. 2024), and only steps within `guidance_interval` are guided, the others cost half (Kynkaanniemi et al.
+    2024). Raises ValueError for what cannot be.
+    """
     config, own_sampler = model.config, model.config.sampler
     sampler = sampler or own_sampler
     if num_inference_steps is None:
@@ -108,43 +114,24 @@ def generate(
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
     *,
-    sampler: str | None = None,
-    num_inference_steps: int | None = None,
-    guidance_scale: float | None = None,
-    negative_label: str | None = None,
-    guidance_limit: float | None = None,
-    guidance_interval: tuple[float, float] | None = None,
-    mixed_precision: str | None = None,
     batch_size: int | None = None,
     compile: bool = False,
     progress: bool = True,
+    **sampling: Any,
 ) -> Iterator[GeneratedBatch]:
     """Yield cards for seeds (whole numbers from 0), batch by batch, off the device; runs where the model's net lies.
 
-    A seed gives the same card at any batch size. Sampler, steps, guidance and precision default to the run's settings
-    (the steps of DDPM, where it is not the run's own sampler, to all timesteps). Guidance leads away from what the net
-    would draw under the negative label (the cards of that class are drawn without guidance), or else without a label
-    (Ho & Salimans 2022); its step is at most `guidance_limit`, root mean square (Sadat et al. 2024), and only steps
-    within `guidance_interval` are guided, the others cost half (Kynkaanniemi et al. 2024). How many cards go through
-    the net at once is chosen to fit memory, and halved when a GPU has too little. batch_size: how many are yielded at a
-    time (default: on a GPU those at once, on a CPU 16 or more); a multiple of those at once loses nothing. compile: run
-    the net compiled, which takes a minute at first; where that does not work, it warns and goes on without. Raises
+    A seed gives the same card at any batch size. How many cards go through the net at once is chosen to fit memory, and
+    halved when a GPU has too little. batch_size: how many are yielded at a time (default: on a GPU those at once, on a
+    CPU 16 or more); a multiple of those at once loses nothing. compile: run the net compiled, which takes a minute at
+    first; where that does not work, it warns and goes on without. sampling: settings as of `resolve_sampling`. Raises
     ValueError for seeds, labels, sampler or steps that are wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be different whole numbers from 0")
     labels = choose_labels(model, seeds, labels)
-    recipe = resolve_sampling(
-        model,
-        sampler,
-        num_inference_steps,
-        guidance_scale,
-        negative_label,
-        guidance_limit,
-        guidance_interval,
-        mixed_precision,
-    )
+    recipe = resolve_sampling(model, **sampling)
     at_once = cards_at_once(model.unet)
     mode = "default" if compile else "no"
     net = compile_net(model.unet, mode, model.unet.device, partial(try_out, model, recipe, at_once))
@@ -173,15 +160,11 @@ def write_cards(
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
     *,
-    sampler: str | None = None,
-    num_inference_steps: int | None = None,
-    guidance_scale: float | None = None,
-    negative_label: str | None = None,
-    guidance_limit: float | None = None,
-    guidance_interval: tuple[float, float] | None = None,
-    mixed_precision: str | None = None,
     overwrite: bool = False,
-    **others: Any,
+    batch_size: int | None = None,
+    compile: bool = False,
+    progress: bool = True,
+    **sampling: Any,
 ) -> Path:
     """Generate cards into a card folder, `000016.png` for seed 16; arguments as of `generate`.
 
@@ -194,18 +177,9 @@ def write_cards(
         raise CardError(
             f"{taken[0]} exists already, as do {len(taken)} of {len(seeds)}; take other seeds, or overwrite"
         )
-    recipe = resolve_sampling(
-        model,
-        sampler,
-        num_inference_steps,
-        guidance_scale,
-        negative_label,
-        guidance_limit,
-        guidance_interval,
-        mixed_precision,
-    )
+    recipe = resolve_sampling(model, **sampling)
     how = asdict(recipe)
-    batches = generate(model, seeds, labels, **how, **others)
+    batches = generate(model, seeds, labels, batch_size=batch_size, compile=compile, progress=progress, **how)
     with CardWriter(out, overwrite) as writer, ThreadPoolExecutor(1) as pool:
         written = None
         for batch in batches:
