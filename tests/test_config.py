@@ -51,6 +51,8 @@ def test_settings_are_frozen_and_annotated():
         ({"attention_levels": (6,)}, "attention_levels must lie in 0 to 5"),
         ({"push_to_hub": True}, "push_to_hub needs hub_model_id"),
         ({"max_train_steps": 0}, "max_train_steps"),
+        ({"guidance_interval": (0.8, 0.2)}, "guidance_interval must be"),
+        ({"guidance_interval": (0.5, 1.5)}, "guidance_interval must be"),
     ],
 )
 def test_values_out_of_range_are_named(change, message):

@@ -58,6 +58,7 @@ def test_imports_go_only_downward():
         {"reading", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "straighten", "upright"},
         {"cache", "rows", "layouts"},
         {"cards"},
+        {"denoise"},
         {"printing", "sampling", "recorder", "check", "judge", "sheets", "learner"},
         {"render", "trainer", "evaluation", "pages", "estimate"},
         {"training"},

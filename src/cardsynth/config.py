@@ -15,13 +15,19 @@ Fit = Literal["crop", "pad", "stretch"]
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
 LossWeighting = Literal["none", "min_snr"]
-Sampler = Literal["dpmsolver++", "unipc", "ddim", "ddpm"]
+Sampler = Literal["dpmsolver++", "sde-dpmsolver++", "unipc", "ddim", "ddpm"]
 Precision = Literal["auto", "no", "fp16", "bf16"]
 CompileMode = Literal["auto", "no", "default", "reduce-overhead", "max-autotune"]
 
 
 def _help(text: str) -> Any:
     return tyro.conf.arg(help=text)
+
+
+def check_interval(guidance_interval: tuple[float, float]) -> None:
+    """Raise ValueError unless it is two shares of the schedule, the lower first."""
+    if len(guidance_interval) != 2 or not 0 <= guidance_interval[0] < guidance_interval[1] <= 1:
+        raise ValueError(f"guidance_interval must be two shares in 0 to 1, lower first, and is {guidance_interval}")
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,16 @@ class TrainingConfig:
         str | None, _help("Class that guidance leads away from in sampling; none: from cards without a label.")
     ] = None
     guidance_limit: Annotated[float | None, _help("Longest step of guidance, root mean square; none: any.")] = None
+    guidance_interval: Annotated[
+        tuple[float, float], _help("Where guidance acts: shares of the schedule, from the card (0) to noise (1).")
+    ] = (0.0, 1.0)
     # Hub
     push_to_hub: Annotated[bool, _help("Push the run to the Hugging Face Hub when it is done.")] = False
     hub_model_id: Annotated[str | None, _help("Repository on the Hub, like name/model.")] = None
     hub_private_repo: Annotated[bool, _help("Make the repository private.")] = False
 
     def __post_init__(self) -> None:
-        for name in ("block_out_channels", "attention_levels", "only_labels", "other_ema_decays"):
+        for name in ("block_out_channels", "attention_levels", "only_labels", "other_ema_decays", "guidance_interval"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         positive = "height width patch_size layers_per_block attention_head_dim norm_num_groups num_train_timesteps"
         positive += " mask_weight num_epochs train_batch_size gradient_accumulation_steps learning_rate max_grad_norm"
@@ -138,6 +147,7 @@ class TrainingConfig:
             raise ValueError(f"attention_levels must lie in 0 to {levels - 1}, and are {self.attention_levels}")
         if self.guidance_limit is not None and self.guidance_limit <= 0:
             raise ValueError(f"guidance_limit must be above 0 or left out, and is {self.guidance_limit}")
+        check_interval(self.guidance_interval)
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, like name/model")
 
@@ -198,8 +208,8 @@ PRESETS: dict[str, TrainingConfig] = {
         save_model_epochs=1,
         ema_decay=0.997,
         eval_batch_size=15,
-        sampler="ddpm",
-        num_inference_steps=40,
+        sampler="sde-dpmsolver++",
+        num_inference_steps=15,
         guidance_scale=2.0,
         negative_label="CLEAN",
         guidance_limit=0.05,

@@ -1,7 +1,8 @@
 """Device, precision and memory: what the hardware can do, and what fits."""
 
 import gc
-import sys
+import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -13,6 +14,7 @@ from accelerate.state import AcceleratorState
 
 from cardsynth.config import TrainingConfig
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -52,6 +54,25 @@ def in_threads(function: Callable[[slice], Result], count: int, device: torch.de
     try:
         with ThreadPoolExecutor(parts) as pool:
             return list(pool.map(function, slices))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def in_own_threads(function: Callable[[Item, threading.Event], Result], items: Sequence[Item]) -> list[Result]:
+    """Results of `function` for items on the CPU, in order: several at once, each by one thread from end to end.
+
+    So the bits of a result do not depend on the number of items. An error, or Ctrl-C, sets the event that each call is
+    given, and waits until the calls that run have ended.
+    """
+    threads, stopped = torch.get_num_threads(), threading.Event()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                return list(pool.map(lambda item: function(item, stopped), items))
+            except BaseException:
+                stopped.set()
+                raise
     finally:
         torch.set_num_threads(threads)
 
@@ -111,8 +132,8 @@ def compile_net(net: torch.nn.Module, mode: str, device: torch.device, try_out: 
         if is_out_of_memory(error):
             raise
         torch.compiler.reset()
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        print(f"torch.compile ({mode}) does not work here, so the net runs uncompiled: {reason}", file=sys.stderr)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"not compiled ({mode}), and slower for it: {reason}", stacklevel=2)
         return net
     return compiled
 

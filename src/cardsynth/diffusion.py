@@ -4,7 +4,9 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from diffusers.training_utils import compute_snr
 
-SAMPLERS = ("dpmsolver++", "unipc", "ddim", "ddpm")
+SAMPLERS = ("dpmsolver++", "sde-dpmsolver++", "unipc", "ddim", "ddpm")
+# Those that add noise at every step.
+STOCHASTIC = ("sde-dpmsolver++", "ddpm")
 
 
 def build_noise_scheduler(
@@ -84,9 +86,10 @@ def predict_clean_images(
 ) -> torch.Tensor:
     """The clean image (B, C, H, W) that a model output stands for at one timestep, clipped to [-1, 1].
 
-    Formulas: Ho et al. 2020, equation 15 (epsilon), and Salimans & Ho 2022, appendix D (velocity).
+    timestep: on the CPU, wherever the images are, so that no GPU is waited for. Formulas: Ho et al. 2020, equation 15
+    (epsilon), and Salimans & Ho 2022, appendix D (velocity).
     """
-    alpha_prod = noise_scheduler.alphas_cumprod.to(model_output.device)[timestep]
+    alpha_prod = noise_scheduler.alphas_cumprod[timestep]
     prediction_type = noise_scheduler.config.prediction_type
     if prediction_type == "epsilon":
         clean_images = (noisy_images - (1 - alpha_prod) ** 0.5 * model_output) / alpha_prod**0.5
@@ -100,22 +103,27 @@ def predict_clean_images(
 def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps: int):
     """A diffusers scheduler that samples in `num_inference_steps` steps, its timesteps set; it takes clean images.
 
-    `name` is one of SAMPLERS: `dpmsolver++` and `unipc` (about 20 steps), `ddim` (about 50), `ddpm` (all of them).
+    `name` is one of SAMPLERS: `dpmsolver++`, `sde-dpmsolver++` and `unipc` (about 20 steps), `ddim` (about 50), `ddpm`
+    (all of them).
     All start at the last timestep ("trailing", Lin et al. 2024). What is passed to its `step` is the output of
-    `predict_clean_images`, so that all clip alike. Raises ValueError for another name or a number of steps that the
-    schedule does not have.
+    `predict_clean_images`, so that all clip alike, and for one of STOCHASTIC also the step's noise, `variance_noise`.
+    `ddpm` is the first-order solver of the diffusion SDE, which is the same (Lu et al. 2022, DPM-Solver++). Raises
+    ValueError for another name or a number of steps that the schedule does not have.
     """
     num_train_timesteps = noise_scheduler.config.num_train_timesteps
     if not 1 <= num_inference_steps <= num_train_timesteps:
         raise ValueError(f"num_inference_steps must lie in 1 to {num_train_timesteps}, and is {num_inference_steps}")
     samplers = {
-        "dpmsolver++": DPMSolverMultistepScheduler,
-        "unipc": UniPCMultistepScheduler,
-        "ddim": DDIMScheduler,
-        "ddpm": DDPMScheduler,
+        "dpmsolver++": (DPMSolverMultistepScheduler, {}),
+        "sde-dpmsolver++": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
+        "unipc": (UniPCMultistepScheduler, {}),
+        "ddim": (DDIMScheduler, {}),
+        "ddpm": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++", "solver_order": 1}),
     }
     if name not in samplers:
         raise ValueError(f"there is no sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
-    sampler = samplers[name].from_config(noise_scheduler.config, prediction_type="sample", timestep_spacing="trailing")
+    kind, options = samplers[name]
+    options |= {"prediction_type": "sample", "timestep_spacing": "trailing"}
+    sampler = kind.from_config(noise_scheduler.config, **options)
     sampler.set_timesteps(num_inference_steps)
     return sampler

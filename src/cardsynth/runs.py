@@ -25,7 +25,7 @@ VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "
 MAY_CHANGE = {
     "preset", "num_epochs", "max_train_steps", "save_image_epochs", "save_model_epochs", "checkpoints_total_limit",
     "sampler", "num_inference_steps", "guidance_scale", "negative_label", "guidance_limit",
-    "compile_mode", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
+    "guidance_interval", "compile_mode", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
     "push_to_hub", "hub_model_id", "hub_private_repo",
 }  # fmt: skip
 
@@ -150,6 +150,8 @@ def load_model(
     if not weights.is_file():
         raise RunError(f"{run} has no saved model yet (unet/ is missing); train on: its first save comes with an epoch")
     unet = UNet2DModel.from_pretrained(folder).to(device).eval().requires_grad_(False)
+    if unet.device.type == "cuda":
+        unet.to(memory_format=torch.channels_last)
     noise_scheduler = DDPMScheduler.from_pretrained(run, subfolder="scheduler")
     manifest = read_manifest(run)
     if config is None:

@@ -1,29 +1,27 @@
 """Seeds and labels -> cards with their damage masks, each card from a random generator of its own."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import UNet2DModel
 from PIL import Image
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
-from cardsynth.cards import denormalize
-from cardsynth.device import in_threads
-from cardsynth.diffusion import build_sampler, predict_clean_images
+from cardsynth.config import check_interval
+from cardsynth.denoise import Recipe, cards_at_once, draw_cards, try_out
+from cardsynth.device import compile_net, resolve_precision
+from cardsynth.diffusion import build_sampler
 from cardsynth.fitting import encode_png
 from cardsynth.folder import CardError, CardWriter
 from cardsynth.hub import pull_run
 from cardsynth.runs import TrainedModel, load_model
 from cardsynth.stains import mask_boxes
-
-# Cards of one batch together have at most so many pixels: about 1 GB of activations at float32.
-PIXELS_IN_BATCH = 64 * 160 * 128
 
 
 @dataclass(frozen=True)
@@ -36,15 +34,19 @@ class GeneratedBatch:
 
 
 def open_model(
-    model: str | Path, revision: str | None = None, device: str | torch.device | None = None
+    model: str | Path,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    ema_decay: float | None = None,
 ) -> TrainedModel:
     """The model of a run folder or of a Hub id like name/model, on `device`, or else on the GPU where there is one.
 
-    Raises HubError or RunError where there is no such model.
+    ema_decay: which of the run's averages to take; default: its main one. Raises HubError or RunError where there is no
+    such model.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     run = pull_run(model, revision=revision)
-    return load_model(run, name="" if Path(model).is_dir() else str(model), device=device)
+    return load_model(run, name="" if Path(model).is_dir() else str(model), device=device, ema_decay=ema_decay)
 
 
 def choose_labels(model: TrainedModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
@@ -74,27 +76,31 @@ def resolve_sampling(
     guidance_scale: float | None = None,
     negative_label: str | None = None,
     guidance_limit: float | None = None,
-) -> dict[str, str | int | float | None]:
+    guidance_interval: tuple[float, float] | None = None,
+    mixed_precision: str | None = None,
+) -> Recipe:
     """Sampling settings with the model's defaults filled in; raises ValueError for what cannot be."""
-    own_sampler = model.config.sampler
+    config, own_sampler = model.config, model.config.sampler
     sampler = sampler or own_sampler
     if num_inference_steps is None:
         all_steps = model.noise_scheduler.config.num_train_timesteps
-        num_inference_steps = all_steps if sampler == "ddpm" != own_sampler else model.config.num_inference_steps
-    if guidance_scale is None:
-        guidance_scale = model.config.guidance_scale
-    if negative_label is None and model.config.negative_label in model.labels:
-        negative_label = model.config.negative_label
+        num_inference_steps = all_steps if sampler == "ddpm" != own_sampler else config.num_inference_steps
+    if negative_label is None and config.negative_label in model.labels:
+        negative_label = config.negative_label
     if negative_label is not None:
         choose_labels(model, [0], negative_label)
     build_sampler(sampler, model.noise_scheduler, num_inference_steps)
-    return {
-        "sampler": sampler,
-        "num_inference_steps": num_inference_steps,
-        "guidance_scale": guidance_scale,
-        "negative_label": negative_label,
-        "guidance_limit": model.config.guidance_limit if guidance_limit is None else guidance_limit,
-    }
+    interval = config.guidance_interval if guidance_interval is None else tuple(guidance_interval)
+    check_interval(interval)
+    return Recipe(
+        sampler=sampler,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=config.guidance_scale if guidance_scale is None else guidance_scale,
+        negative_label=negative_label,
+        guidance_limit=config.guidance_limit if guidance_limit is None else guidance_limit,
+        guidance_interval=interval,
+        mixed_precision=resolve_precision(mixed_precision or config.mixed_precision, model.unet.device),
+    )
 
 
 def generate(
@@ -107,106 +113,58 @@ def generate(
     guidance_scale: float | None = None,
     negative_label: str | None = None,
     guidance_limit: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
+    mixed_precision: str | None = None,
     batch_size: int | None = None,
-    mixed_precision: str = "no",
+    compile: bool = False,
     progress: bool = True,
 ) -> Iterator[GeneratedBatch]:
     """Yield cards for seeds (whole numbers from 0), batch by batch, off the device; runs where the model's net lies.
 
-    A seed gives the same card at any batch size. Sampler, steps and guidance default to the run's settings (the steps
-    of DDPM, where it is not the run's own sampler, to all timesteps). Guidance leads away from what the net would draw
-    under the negative label (the cards of that class are drawn without guidance), or else without a label (Ho &
-    Salimans 2022); its step is at most `guidance_limit`, root mean square (Sadat et al. 2024). A batch size that is
-    not given is chosen to fit memory, and halved when a GPU has too little. Raises ValueError for seeds, labels,
-    sampler or steps that are wrong.
+    A seed gives the same card at any batch size. Sampler, steps, guidance and precision default to the run's settings
+    (the steps of DDPM, where it is not the run's own sampler, to all timesteps). Guidance leads away from what the net
+    would draw under the negative label (the cards of that class are drawn without guidance), or else without a label
+    (Ho & Salimans 2022); its step is at most `guidance_limit`, root mean square (Sadat et al. 2024), and only steps
+    within `guidance_interval` are guided, the others cost half (Kynkaanniemi et al. 2024). How many cards go through
+    the net at once is chosen to fit memory, and halved when a GPU has too little. batch_size: how many are yielded at a
+    time (default: on a GPU those at once, on a CPU 16 or more); a multiple of those at once loses nothing. compile: run
+    the net compiled, which takes a minute at first; where that does not work, it warns and goes on without. Raises
+    ValueError for seeds, labels, sampler or steps that are wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be different whole numbers from 0")
     labels = choose_labels(model, seeds, labels)
-    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale, negative_label, guidance_limit)
-    height, width = model.config.size
-    most = 256 if model.unet.device.type == "cuda" else 16
-    batch_size = batch_size or max(1, min(most, PIXELS_IN_BATCH // (height * width)))
+    recipe = resolve_sampling(
+        model,
+        sampler,
+        num_inference_steps,
+        guidance_scale,
+        negative_label,
+        guidance_limit,
+        guidance_interval,
+        mixed_precision,
+    )
+    at_once = cards_at_once(model.unet)
+    mode = "default" if compile else "no"
+    net = compile_net(model.unet, mode, model.unet.device, partial(try_out, model, recipe, at_once))
+    if batch_size is None:
+        batch_size = max(16, at_once * torch.get_num_threads()) if model.unet.device.type == "cpu" else at_once
     position = 0
     with tqdm(total=len(seeds), desc="Generating", unit="card", disable=not progress) as bar:
         while position < len(seeds):
             part = slice(position, position + batch_size)
             try:
-                pixels = _generate_batch(model, seeds[part], labels[part], mixed_precision, **how)
+                pixels = draw_cards(model, net, recipe, seeds[part], labels[part], at_once)
             except torch.OutOfMemoryError:
-                if batch_size == 1:
+                if at_once == 1:
                     raise
-                batch_size //= 2
+                at_once //= 2
                 torch.cuda.empty_cache()
                 continue
             yield GeneratedBatch(pixels, seeds[part], labels[part])
             position += len(pixels)
             bar.update(len(pixels))
-
-
-@torch.inference_mode()
-def _generate_batch(
-    model: TrainedModel,
-    seeds: list[int],
-    labels: list[str | None],
-    mixed_precision: str,
-    sampler: str,
-    num_inference_steps: int,
-    guidance_scale: float,
-    negative_label: str | None,
-    guidance_limit: float | None,
-) -> torch.Tensor:
-    unet, device = model.unet, model.unet.device
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    side = unet.config.sample_size
-    shape = (unet.config.in_channels, *((side, side) if isinstance(side, int) else side))
-    images = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
-    class_labels = null_labels = None
-    if model.labels:
-        class_labels = torch.tensor([model.labels.index(label) for label in labels], device=device)
-        null_labels = torch.full_like(class_labels, len(model.labels))
-        if negative_label is not None:
-            null_labels.fill_(model.labels.index(negative_label))
-    guided = class_labels is not None and guidance_scale != 1
-    if guided:
-        class_labels = torch.cat([class_labels, null_labels])
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(mixed_precision)
-    scheduler = build_sampler(sampler, model.noise_scheduler, num_inference_steps)
-    stochastic = {"generator": generators} if sampler in ("ddpm", "ddim") else {}
-    for timestep in scheduler.timesteps:
-        inputs = torch.cat([images, images]) if guided else images
-        model_output = torch.cat(
-            in_threads(partial(_predict, unet, inputs, timestep, class_labels, dtype), len(inputs), device)
-        )
-        if guided:
-            with_label, without_label = model_output.chunk(2)
-            step = (guidance_scale - 1) * (with_label - without_label)
-            if guidance_limit is not None:
-                length = step.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-                step *= (guidance_limit / length.clamp(min=1e-12)).clamp(max=1)
-            model_output = with_label + step
-        clean_images = predict_clean_images(model.noise_scheduler, model_output, images, timestep)
-        images = scheduler.step(clean_images, timestep, images, **stochastic).prev_sample
-    pixels = denormalize(images, model.config.patch_size).cpu()
-    if model.has_mask:
-        pixels[:, 3] = torch.where(pixels[:, 3] >= 128, 255, 0)
-    return pixels
-
-
-@torch.inference_mode()
-def _predict(
-    unet: UNet2DModel,
-    inputs: torch.Tensor,
-    timestep: torch.Tensor,
-    class_labels: torch.Tensor | None,
-    dtype: torch.dtype | None,
-    part: slice,
-) -> torch.Tensor:
-    """What the net says of a part of a batch, float32."""
-    labels = None if class_labels is None else class_labels[part]
-    with torch.autocast(inputs.device.type, dtype) if dtype else nullcontext():
-        return unet(inputs[part], timestep, class_labels=labels).sample.float()
 
 
 def write_cards(
@@ -220,13 +178,15 @@ def write_cards(
     guidance_scale: float | None = None,
     negative_label: str | None = None,
     guidance_limit: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
+    mixed_precision: str | None = None,
     overwrite: bool = False,
-    **others,
+    **others: Any,
 ) -> Path:
     """Generate cards into a card folder, `000016.png` for seed 16; arguments as of `generate`.
 
-    Each row of the metadata says how to make its card again. Raises CardError before anything is drawn when a picture
-    of one of the seeds is there, unless `overwrite`.
+    Each row of the metadata says how to make its card again. A batch is written while the next one is computed. Raises
+    CardError before anything is drawn when a picture of one of the seeds is there, unless `overwrite`.
     """
     out, seeds = Path(out), list(seeds)
     taken = [out / f"{seed:06d}.png" for seed in seeds if (out / f"{seed:06d}.png").exists()]
@@ -234,23 +194,42 @@ def write_cards(
         raise CardError(
             f"{taken[0]} exists already, as do {len(taken)} of {len(seeds)}; take other seeds, or overwrite"
         )
-    how = resolve_sampling(model, sampler, num_inference_steps, guidance_scale, negative_label, guidance_limit)
+    recipe = resolve_sampling(
+        model,
+        sampler,
+        num_inference_steps,
+        guidance_scale,
+        negative_label,
+        guidance_limit,
+        guidance_interval,
+        mixed_precision,
+    )
+    how = asdict(recipe)
     batches = generate(model, seeds, labels, **how, **others)
-    with CardWriter(out, overwrite) as writer:
+    with CardWriter(out, overwrite) as writer, ThreadPoolExecutor(1) as pool:
+        written = None
         for batch in batches:
-            for pixels, seed, label in zip(batch.pixels.numpy(), batch.seeds, batch.labels, strict=True):
-                row = {"file_name": f"{seed:06d}.png", "seed": seed, "model": model.name, "revision": model.revision}
-                row |= {name: value for name, value in how.items() if value is not None}
-                if label is not None:
-                    row["label"] = label
-                mask = pixels[3] if model.has_mask else None
-                if mask is not None:
-                    boxes = mask_boxes(mask)
-                    row["mask_file_name"] = f"masks/{row['file_name']}"
-                    row["objects"] = {"bbox": boxes, "categories": [label or "damage"] * len(boxes)}
-                image = np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
-                writer.add(row, encode_png(image), None if mask is None else encode_png(mask))
+            if written is not None:
+                written.result()
+            written = pool.submit(_write_batch, writer, model, how, batch)
+        if written is not None:
+            written.result()
     return out
+
+
+def _write_batch(writer: CardWriter, model: TrainedModel, how: dict[str, Any], batch: GeneratedBatch) -> None:
+    for pixels, seed, label in zip(batch.pixels.numpy(), batch.seeds, batch.labels, strict=True):
+        row = {"file_name": f"{seed:06d}.png", "seed": seed, "model": model.name, "revision": model.revision}
+        row |= {name: value for name, value in how.items() if value is not None}
+        if label is not None:
+            row["label"] = label
+        mask = pixels[3] if model.has_mask else None
+        if mask is not None:
+            boxes = mask_boxes(mask)
+            row["mask_file_name"] = f"masks/{row['file_name']}"
+            row["objects"] = {"bbox": boxes, "categories": [label or "damage"] * len(boxes)}
+        image = np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
+        writer.add(row, encode_png(image), None if mask is None else encode_png(mask))
 
 
 def card_grid(pixels: torch.Tensor, columns: int, with_masks: bool = True, zoom: int = 1) -> Image.Image:
