@@ -60,7 +60,7 @@ def cardnet(real: Cards, seed: int = 0) -> FeatureNet:
     """A small net trained on real cards alone, kept in a cache by what it was trained on.
 
     It learns their classes and masks, or where they have neither, which way each was turned and mirrored (after Gidaris
-    et al. 2018). Features are the means of its maps at each level, scaled over the real cards to mean 0 and deviation 1.
+    et al. 2018). Features are means of its maps at each level, scaled over the real cards to mean 0 and deviation 1.
     """
     key = hashlib.sha256(f"1 {real.fingerprint} {seed} {STEPS}".encode()).hexdigest()[:16]
     path = cache_folder() / f"cardnet-{key}.safetensors"

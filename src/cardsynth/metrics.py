@@ -37,8 +37,8 @@ def frechet_distance(one: torch.Tensor, other: torch.Tensor) -> float:
     least = 2 * one.shape[1]
     if min(len(one), len(other)) < least:
         raise TooFewCards(
-            f"a Fréchet distance of {one.shape[1]} features takes {least} cards on each side, and there are {len(one)} and"
-            f" {len(other)}"
+            f"a Fréchet distance of {one.shape[1]} features takes {least} cards on each side, and there are"
+            f" {len(one)} and {len(other)}"
         )
     return _frechet(one.double(), other.double())
 
