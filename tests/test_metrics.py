@@ -1,4 +1,4 @@
-"""Metrics against the published formulas worked another way, known distances, and what they must and must not notice."""
+"""Metrics against the published formulas worked another way, known distances, and what each must notice."""
 
 import math
 
