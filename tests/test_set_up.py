@@ -9,7 +9,12 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE_OF = {"PIL": "pillow", "cv2": "opencv-python-headless"}
+PACKAGE_OF = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "sklearn": "scikit-learn",
+    "torch_fidelity": "torch-fidelity",
+}
 
 
 def imports_of(source: str) -> set[str]:
@@ -54,12 +59,28 @@ def test_run_explains_itself():
 def test_imports_go_only_downward():
     floors = [
         {"config", "folder", "diffusion", "styles", "press", "players", "paper", "films", "shapes", "processes"},
-        {"fitting", "model", "order", "device", "readme", "ornaments", "gum", "marks", "spots", "outlines", "journal"},
+        {
+            "fitting",
+            "model",
+            "order",
+            "device",
+            "readme",
+            "ornaments",
+            "gum",
+            "marks",
+            "spots",
+            "outlines",
+            "journal",
+            "metrics",
+            "ratings",
+        },
         {"reading", "faults", "portraits", "landscapes", "runs", "hub", "stains", "scans", "straighten", "upright"},
         {"cache", "rows", "layouts"},
         {"cards"},
         {"denoise"},
         {"printing", "sampling", "recorder", "check", "judge", "sheets", "learner"},
+        {"features"},
+        {"similarity"},
         {"render", "trainer", "evaluation", "pages", "estimate"},
         {"training"},
         {"drive", "plots"},
