@@ -18,7 +18,6 @@ from cardsynth.cards import Cards, read_cards
 from cardsynth.check import check_folder
 from cardsynth.folder import CardError, find_cards
 
-
 pytestmark = [pytest.mark.usefixtures("cached_from_four"), pytest.mark.filterwarnings("error")]
 
 

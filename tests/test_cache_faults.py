@@ -14,7 +14,6 @@ from pictures import save, speckled
 from cardsynth import cache
 from cardsynth.cards import read_cards
 
-
 pytestmark = [pytest.mark.usefixtures("cached_from_four"), pytest.mark.filterwarnings("error")]
 
 

@@ -19,8 +19,8 @@ def compare_pairs(
     """Each metric of each pair, float64 (N,); pictures are uint8 (N, C, H, W), of which RGB is compared.
 
     `mse` and `lpips` are distances, 0 for equal pictures; `ssim` and `cosine` are similarities, 1 for equal pictures.
-    mse: mean squared error of values in 0 to 1. ssim: Wang et al. 2004, window of 11. lpips: Zhang et al. 2018, AlexNet.
-    cosine: of the features of `net`. Raises ValueError for other metrics or shapes, FeatureNetError where LPIPS's
+    mse: mean squared error of values in 0 to 1. ssim: Wang et al. 2004, window of 11. lpips: Zhang et al. 2018, on
+    AlexNet. cosine: of the features of `net`. Raises ValueError for other metrics or shapes, FeatureNetError where LPIPS's
     backbone is not on this disk.
     """
     unknown = sorted(set(metrics) - set(METRICS))
