@@ -20,8 +20,8 @@ def compare_pairs(
 
     `mse` and `lpips` are distances, 0 for equal pictures; `ssim` and `cosine` are similarities, 1 for equal pictures.
     mse: mean squared error of values in 0 to 1. ssim: Wang et al. 2004, window of 11. lpips: Zhang et al. 2018, on
-    AlexNet. cosine: of the features of `net`. Raises ValueError for other metrics or shapes, FeatureNetError where LPIPS's
-    backbone is not on this disk.
+    AlexNet. cosine: of the features of `net`. Raises ValueError for other metrics or shapes, FeatureNetError where the
+    backbone of LPIPS is not on this disk.
     """
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown or not metrics:
