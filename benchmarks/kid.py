@@ -4,30 +4,27 @@ The features are those of a judge net trained on drawn cards alone, so no downlo
 card has a say in what counts. They are means of its feature maps at each level: texture, print and damage, not place.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from cardsynth.cards import normalize, stack_cards
-from cardsynth.device import in_threads
-from cardsynth.evaluation import agreement, select
+from cardsynth.cards import stack_cards
+from cardsynth.evaluation import select
+from cardsynth.features import FeatureNet, cardnet
 from cardsynth.judge import JudgeNet, ask, train_judge
 from cardsynth.render import draw_cards
 
 STEPS = 600
 GROUPS = 20
-FARTHEST = 4.0
 
 
 @dataclass(frozen=True)
 class Ruler:
-    """A trained net, and classes and scaled features float64 (N, F) of real cards: mean 0, deviation 1."""
+    """A judge, the feature net that it makes, and classes and features float64 (N, F) of real cards."""
 
-    net: JudgeNet
-    mean: torch.Tensor
-    deviation: torch.Tensor
+    judge: JudgeNet
+    net: FeatureNet
     real: torch.Tensor
     real_labels: torch.Tensor
     accuracy: float
@@ -58,36 +55,15 @@ def build_ruler(
     cards = stack_cards(draw_cards(train_count + real_count, size, seed=first_seed, styles=styles))
     shown = select(cards, torch.arange(train_count))
     real = select(cards, torch.arange(train_count, train_count + real_count))
-    net = train_judge(shown, steps=STEPS, seed=seed)
-    seen = raw_features(net, shown.pixels)
-    accuracy = agreement(real, ask(net, real)).accuracy or 0.0
-    ruler = Ruler(net, seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-6), torch.empty(0), real.labels, accuracy)
-    return replace(ruler, real=features(ruler, real.pixels))
-
-
-def raw_features(net: JudgeNet, pixels: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
-    """Means of the net's feature maps at each level, float64 (N, F), for cards uint8 (N, C, H, W)."""
-
-    @torch.inference_mode()
-    def measure(part: slice) -> torch.Tensor:
-        maps, found = F.pixel_unshuffle(normalize(chunk[part]), 2), []
-        for index, block in enumerate(net.down):
-            maps = block(F.max_pool2d(maps, 2) if index else maps)
-            found.append(maps.mean(dim=(2, 3)))
-        return torch.cat(found, dim=1).double()
-
-    parts = []
-    for chunk in pixels[:, :3].split(batch_size):
-        parts += in_threads(measure, len(chunk), chunk.device)
-    return torch.cat(parts)
+    judge = train_judge(shown, steps=STEPS, seed=seed)
+    net = cardnet(judge, shown)
+    right = ask(judge, real).labels == real.labels
+    return Ruler(judge, net, net.measure(real.pixels), real.labels, right.double().mean().item())
 
 
 def features(ruler: Ruler, pixels: torch.Tensor) -> torch.Tensor:
-    """Scaled features float64 (N, F) of cards uint8 (N, C, H, W), at most `FARTHEST` deviations from the mean.
-
-    A map that is almost always empty would otherwise let one card in a thousand outweigh the others, in a cubic kernel.
-    """
-    return ((raw_features(ruler.net, pixels) - ruler.mean) / ruler.deviation).clamp(-FARTHEST, FARTHEST)
+    """Features float64 (N, F) of cards uint8 (N, C, H, W)."""
+    return ruler.net.measure(pixels)
 
 
 def kid(

@@ -58,16 +58,16 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = """
-        config folder diffusion styles press players paper films shapes processes
-        fitting model order device readme ornaments gum marks spots outlines journal metrics ratings
-        reading faults portraits landscapes runs hub stains scans straighten upright
-        cache rows layouts
+        config folder diffusion styles press players paper films shapes processes metrics ratings
+        fitting model order device ornaments gum marks spots outlines journal summary copies
+        readme reading faults portraits landscapes runs stains scans straighten upright
+        hub cache rows layouts
         cards
-        denoise
+        denoise classes masks
         printing sampling recorder check judge sheets learner
         features
-        similarity
-        render trainer evaluation pages estimate
+        similarity evaluation
+        render trainer pages estimate
         training
         drive plots
         widgets report
