@@ -108,7 +108,7 @@ def test_figures_and_page(drawn, fresh, evaluation, tmp_path):
     assert saved["machine"]
     text = page.read_text()
     assert "&lt;fresh&gt; cards" in text
-    assert text.count("data:image/png;base64,") == 5
+    assert text.count("data:image/png;base64,") == 6
     assert "://" not in text
     assert "alarm" not in text.split("</style>")[1]
     for question in ("Of its class?", "Masks true?", "Copied?", "as varied?"):

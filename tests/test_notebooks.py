@@ -61,10 +61,10 @@ def test_notebooks_leave_the_folders_that_the_next_ones_take(executed):
     assert [row["seed"] for row in made] == list(range(10))
     assert {row["label"] for row in made} == {row["label"] for row in drawn}
     assert all((folder / "generated_cards/demo" / row["mask_file_name"]).is_file() for row in made)
-    figures = json.loads((folder / "generated_cards/demo/report/figures.json").read_text())
-    assert figures["generated"]["count"] == 10
-    assert len(figures["nearest"]) == 10
-    assert (folder / "generated_cards/demo/report/index.html").stat().st_size > 10_000
+    figures = json.loads((folder / "runs/demo/evaluation.json").read_text())
+    assert figures["counts"]["generated"] == 10
+    assert len(figures["copies"][0]["nearest"]) == 10
+    assert (folder / "runs/demo/evaluation.html").stat().st_size > 10_000
 
 
 def test_notebooks_write_nothing_else(executed):

@@ -14,6 +14,7 @@ from PIL import Image
 from cardsynth.cards import Cards
 from cardsynth.classes import ClassFigures
 from cardsynth.copies import Copying
+from cardsynth.evaluation import Distance
 
 MASK_COLOUR = np.array((255, 0, 170), np.uint8)  # a pink that neither ink nor paper of a card has
 DARK, LIGHT, WARNING = "#1f4e79", "#b7cde0", "#c8553d"
@@ -137,6 +138,27 @@ def plot_confusion(figures: ClassFigures, held_out: ClassFigures | None = None) 
     for axes in drawn.axes[1:]:
         axes.set_ylabel("")
     return drawn
+
+
+def plot_distances(distances: Sequence[Distance]) -> Figure:
+    """Each figure of generated cards (dark) with its interval, and of real against real cards (light) below it."""
+    figure = NotebookFigure(figsize=(9.5, 0.8 * len(distances) + 0.3), dpi=100, layout="constrained")
+    for axes, one in zip(figure.subplots(len(distances), 1, squeeze=False)[:, 0], distances, strict=True):
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.set(ylim=(-0.6, 1.6), yticks=[])
+        axes.set_ylabel(one.name, rotation=0, ha="right", va="center")
+        if not (one.generated and one.floor):
+            axes.text(0, 0.5, one.refused, va="center", fontsize=8, color=WARNING)
+            axes.set_xticks([])
+            continue
+        for place, (found, colour) in enumerate(((one.floor, LIGHT), (one.generated, DARK))):
+            axes.plot([found.low, found.high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
+            axes.plot(found.value, place, "o", color=colour, label="generated" if place else "real against real")
+        axes.tick_params(labelsize=8)
+    handles = next((axes.get_legend_handles_labels() for axes in figure.axes if axes.lines), ([], []))
+    if handles[0]:
+        figure.legend(*(side[::-1] for side in handles), loc="outside upper right", ncols=2, frameon=False, fontsize=9)
+    return figure
 
 
 def _draw_confusion(axes: Axes, counts: np.ndarray, label_names: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from cardsynth.evaluation import Evaluation
 from cardsynth.folder import METADATA_NAMES, CardError, read_metadata, write_atomically
 from cardsynth.masks import MaskFigures
 from cardsynth.metrics import verdict
-from cardsynth.plots import figure_png, plot_confusion, show_nearest, show_side_by_side
+from cardsynth.plots import figure_png, plot_confusion, plot_distances, show_nearest, show_side_by_side
 from cardsynth.runs import describe_environment
 from cardsynth.sampling import card_grid
 from cardsynth.summary import FIGURES, SMALLER_IS_BETTER, figure_text, in_short
@@ -110,6 +110,7 @@ def _page(training: Cards, generated: Cards, evaluation: Evaluation, title: str)
         _figure(grid_by_class(generated), f"Generated cards with their masks; rows: {', '.join(names) or 'all cards'}"),
         _figure(show_side_by_side(training, generated), "Real and generated, masks outlined"),
         "<h2>Like real cards, and as varied?</h2>",
+        _figure(plot_distances(evaluation.distances), "Dots with 95 %: generated cards, and real against real"),
         _table(
             ("figure", "generated", "real against real", "", "what it is"),
             (
