@@ -67,7 +67,8 @@ def test_imports_go_only_downward():
         printing sampling recorder check judge sheets learner
         features
         similarity evaluation
-        render trainer pages estimate
+        render validation pages
+        trainer estimate
         training
         drive plots
         widgets report
