@@ -111,11 +111,7 @@ def estimate_run(
     return Estimate(
         parameters=parameters,
         teraflops=3 * flops * batch / 1e12,
-        steps=total_train_steps(
-            config,
-            len(cards) - (config.kid_cards if config.kid_epochs else 0),
-            learner.accelerator.num_processes if learner else 1,
-        ),
+        steps=total_train_steps(config, len(shown), learner.accelerator.num_processes if learner else 1),
         batch=config.train_batch_size,
         micro_batch=micro_batch,
         memory_gb=needed_gb(config, micro_batch),
