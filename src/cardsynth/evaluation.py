@@ -164,11 +164,14 @@ def evaluate(
 
 
 def _distances(net: FeatureNet, generated: Cards, others: Cards, reference: Cards) -> tuple[Distance, ...]:
-    """The figures of generated cards and of as many real ones, both against the same real reference."""
-    count = min(len(generated), len(others), MOST)
-    features = [net.measure(cards.pixels[:count]) for cards in (generated, others)]
-    real = net.measure(reference.pixels[:MOST])
-    tag = net.tag(count, len(real), generated.size)
+    """The figures of generated cards and of as many real ones of the same classes, against the same real reference."""
+    counts = [
+        torch.bincount(cards.labels[:MOST], minlength=len(cards.label_names) or 1) for cards in (generated, others)
+    ]
+    counts = torch.minimum(*counts)
+    features = [net.measure(_of_classes(cards, counts).pixels) for cards in (generated, others)]
+    real = net.measure(_of_classes(reference, torch.bincount(reference.labels[:MOST])).pixels)
+    tag = net.tag(len(features[0]), len(real), generated.size)
     fd = "FID" if net.name.startswith("inception") else "FD"
     rows = [
         _distance(fd, tag, lambda one: frechet_distance(one, real), features),
@@ -180,6 +183,12 @@ def _distances(net: FeatureNet, generated: Cards, others: Cards, reference: Card
     except TooFewCards as error:
         rows += [Distance(name, tag, None, None, str(error)) for name in ("precision", "recall", "density", "coverage")]
     return tuple(rows)
+
+
+def _of_classes(cards: Cards, counts: torch.Tensor) -> Cards:
+    """The first so many cards of each class, class by class."""
+    chosen = [torch.nonzero(cards.labels == label).flatten()[:count] for label, count in enumerate(counts.tolist())]
+    return select(cards, torch.cat(chosen))
 
 
 def _distance(

@@ -30,6 +30,7 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
 img {{ max-width: 100%; height: auto }} figure {{ margin: 1rem 0 }} figcaption, small {{ color: #555 }}
 table {{ border-collapse: collapse; margin: 1rem 0 }} caption {{ text-align: left; color: #555 }}
 th, td {{ padding: .25rem 1.2rem .25rem 0; text-align: left; border-bottom: 1px solid #ddd; vertical-align: top }}
+td:nth-child(2), td:nth-child(3), td:nth-child(4) {{ white-space: nowrap }}
 .alarm {{ background: #c8553d; color: #fff; padding: .8rem 1rem; font-weight: 600 }}
 </style></head><body>
 <h1>{title}</h1>

@@ -43,7 +43,8 @@ class Validation:
     def __init__(self, config: TrainingConfig, cards: Cards, held_out: torch.Tensor, before: float = 0.0) -> None:
         begun = time.perf_counter()
         shown, _ = hold_out(config, cards)
-        training, self._held_out = select(cards, shown[:MOST]), select(cards, held_out)
+        training = select(cards, shown[:MOST])
+        self._held_out = select(cards, held_out[cards.labels[held_out].argsort(stable=True)])
         self._net: FeatureNet = cardnet(known_judge(training, config.seed), training)
         self._features = self._net.measure(self._held_out.pixels)
         self._epochs, self._last = config.kid_epochs, 0.0
