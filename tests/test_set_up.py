@@ -60,17 +60,17 @@ def test_imports_go_only_downward():
     floors = """
         config folder diffusion styles press players paper films shapes processes
         fitting model order device readme ornaments gum marks spots outlines journal metrics ratings
-        reading faults portraits landscapes runs hub stains scans straighten upright
-        cache rows layouts
+        rating_tables reading faults portraits landscapes runs hub stains scans straighten upright
+        rating_session cache rows layouts
         cards
         denoise
         printing sampling recorder check judge sheets learner
         features
         similarity
         render trainer evaluation pages estimate
-        training
+        pairs training
         drive plots
-        widgets report
+        widgets rating_panel pair_plots report
         demo
         __main__
     """.strip().splitlines()

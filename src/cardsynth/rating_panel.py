@@ -75,7 +75,7 @@ class RatingPanel(widgets.VBox):
 
     def rate(self) -> None:
         """Keep the rating that is chosen, and show the next pair."""
-        if self.session is None or self.scale.value is None:
+        if self.session is None or self.next_button.disabled:
             return
         try:
             self.session.rate(self.scale.value)

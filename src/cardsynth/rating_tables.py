@@ -51,7 +51,7 @@ class RatingTable:
     @property
     def people(self) -> np.ndarray:
         """Mean rating of each pair over those who rated it, float64 (N,), NaN where nobody did."""
-        table = np.array(list(self.ratings.values()), float).reshape(-1, len(self.pairs))
+        table = np.array(list(self.ratings.values()), float).reshape(len(self.ratings), len(self.pairs))
         count = (~np.isnan(table)).sum(axis=0)
         return np.where(count, np.nansum(table, axis=0), math.nan) / np.maximum(count, 1)
 
