@@ -114,14 +114,21 @@ class TestFigures:
     def test_pairs_stand_above_their_figures(self, pairs):
         values = {"mse": torch.tensor([0.01234, 0.5]), "ssim": [0.987, -0.25]}
         figure = show_pairs(pairs.first[:2], pairs.second[:2], values, ["one", "other"])
-        assert [axes.get_title() for axes in figure.axes] == ["one", "other", "", ""]
-        assert [axes.texts[0].get_text() for axes in figure.axes[2:]] == [
+        assert [text.get_text() for text in figure.texts] == [
+            "one",
             "mse 0.0123\nssim 0.99",
+            "other",
             "mse 0.5000\nssim -0.25",
         ]
         drawn = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
-        shown = [*pairs.first[:2], *pairs.second[:2]]
+        shown = [picture for pair in zip(pairs.first[:2], pairs.second[:2], strict=True) for picture in pair]
         assert all(np.array_equal(a, b.permute(1, 2, 0).numpy()) for a, b in zip(drawn, shown, strict=True))
+        box = [axes.get_window_extent() for axes in figure.axes]
+        assert box[0].height / box[0].width == pytest.approx(40 / 32, rel=0.01)
+        figure.draw_without_rendering()
+        words = [text.get_window_extent() for text in figure.texts]
+        assert words[0].y0 >= box[0].y1 > box[0].y0 > box[1].y1 > box[1].y0 >= words[1].y1
+        assert words[1].y0 >= 0
         for titles in (["one"], []):
             with pytest.raises(ValueError, match="2 pairs to show"):
                 show_pairs(pairs.first[:2], pairs.second[:2], values, titles)

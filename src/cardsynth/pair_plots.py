@@ -26,20 +26,20 @@ def show_pairs(
     if not count or {len(second), len(titles), *map(len, values.values())} != {count}:
         raise ValueError(f"there are {count} pairs to show; give as many second pictures, titles and values")
     height, width = first.shape[2:]
-    inches = min(1.3, 9.5 / count)
-    tall = inches * height / width
-    figure = NotebookFigure(figsize=(count * inches, 2 * tall + 0.35 + 0.17 * len(values)), dpi=100)
-    grid = figure.subplots(2, count, squeeze=False)
-    figure.subplots_adjust(0, 0, 1, 1, 0.06, 0.04)
-    for column, title in enumerate(titles):
-        for row, pixels in enumerate((first, second)):
-            axes = grid[row][column]
-            axes.imshow(pixels[column, :3].permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+    inches, head, foot = min(1.3, 9.5 / count), 0.22, 0.1 + 0.15 * len(values)
+    tall, gap = inches * height / width, 0.06
+    total = head + 2 * tall + gap + foot
+    figure = NotebookFigure(figsize=(count * (inches + gap), total), dpi=100)
+    for place, title in enumerate(titles):
+        left, wide = place / count, inches / (inches + gap) / count
+        for pixels, bottom in ((first, foot + tall + gap), (second, foot)):
+            axes = figure.add_axes((left, bottom / total, wide, tall / total))
+            axes.imshow(pixels[place, :3].permute(1, 2, 0).cpu().numpy(), interpolation="nearest", aspect="auto")
             axes.axis("off")
-        grid[0][column].set_title(title, fontsize=9)
-        lines = [f"{name} {found[column]:.{DECIMALS.get(name, 2)}f}" for name, found in values.items()]
-        below = grid[1][column]
-        below.text(0.5, -0.03, "\n".join(lines), fontsize=8, ha="center", va="top", transform=below.transAxes)
+        lines = [f"{name} {found[place]:.{DECIMALS.get(name, 2)}f}" for name, found in values.items()]
+        middle = left + wide / 2
+        figure.text(middle, 1 - 0.04 / total, title, fontsize=9, ha="center", va="top")
+        figure.text(middle, (foot - 0.06) / total, "\n".join(lines), fontsize=8, ha="center", va="top")
     return figure
 
 
