@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 
 from cardsynth.folder import CardError
-from cardsynth.pair_plots import plot_against_people, plot_correlations, show_pairs
+from cardsynth.pair_plots import plot_against_ratings, plot_correlations, show_pairs
 from cardsynth.pairs import LIKENESS, disturb, draw_pairs, simulated_ratings
 from cardsynth.plots import figure_png
 from cardsynth.rating_tables import tabulate
@@ -136,15 +136,15 @@ class TestFigures:
     def test_every_pair_is_a_dot_in_the_panel_of_each_metric(self, pairs):
         metrics = {name: values.tolist() for name, values in compare_pairs(pairs.first, pairs.second).items()}
         table = tabulate(simulated_ratings(pairs), pairs.pairs, metrics)
-        figure = plot_against_people(table, pairs.groups)
+        figure = plot_against_ratings(table, pairs.groups)
         assert [axes.get_xlabel() for axes in figure.axes] == ["mse", "ssim"]
         for axes, values in zip(figure.axes, metrics.values(), strict=True):
             dots = sorted(tuple(dot) for line in axes.lines for dot in line.get_xydata())
             assert dots == sorted(zip(values, table.people.tolist(), strict=True))
         assert len({line.get_color() for line in figure.axes[0].lines}) == 5
-        assert len(plot_against_people(table).axes[0].lines) == 1
+        assert len(plot_against_ratings(table).axes[0].lines) == 1
         with pytest.raises(ValueError, match="takes metrics and ratings"):
-            plot_against_people(tabulate([], pairs.pairs, metrics))
+            plot_against_ratings(tabulate([], pairs.pairs, metrics))
 
     def test_correlations_are_dots_on_their_intervals(self):
         shown = RankCorrelation("mse", 0.8, 0.6, 0.9, 0.001, 45, True)

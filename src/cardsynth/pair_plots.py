@@ -1,4 +1,4 @@
-"""Figures of pairs of pictures, of metrics against people's ratings, and of their rank correlations."""
+"""Figures of pairs of pictures, of metrics against ratings, and of their rank correlations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -43,7 +43,7 @@ def show_pairs(
     return figure
 
 
-def plot_against_people(table: RatingTable, groups: Sequence[str] | None = None) -> Figure:
+def plot_against_ratings(table: RatingTable, groups: Sequence[str] | None = None) -> Figure:
     """Each metric against the mean rating of each pair, a panel a metric, pairs coloured by group.
 
     groups: one a pair, by default all of one colour. Raises ValueError for a table without metrics or ratings.
@@ -67,7 +67,7 @@ def plot_against_people(table: RatingTable, groups: Sequence[str] | None = None)
 
 
 def plot_correlations(found: Mapping[str, Sequence[RankCorrelation]]) -> Figure:
-    """Rank correlation of each metric with people, a dot with its interval of 95 %, for one or more sets of ratings.
+    """Rank correlation of each metric with ratings, a dot with its interval of 95 %, for one or more sets of ratings.
 
     found: by the name of the set. Filled dots: shown at the level of `ratings.LEVEL`; hollow ones: nothing shown.
     Raises ValueError where there are none.
@@ -86,7 +86,7 @@ def plot_correlations(found: Mapping[str, Sequence[RankCorrelation]]) -> Figure:
     names = [f"{one.metric} ({title})" if len(found) > 1 else one.metric for title, one in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set(xlim=(-1.03, 1.03), ylim=(len(rows) - 0.5, -0.5))
-    axes.set_xlabel("rank correlation with people: 1 ranks as they do, -1 the other way round")
+    axes.set_xlabel("rank correlation with the ratings: 1 the same order, -1 the reverse")
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     return figure

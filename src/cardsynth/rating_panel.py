@@ -37,7 +37,7 @@ class RatingPanel(widgets.VBox):
         self.scale = widgets.ToggleButtons(
             options=[(str(value), value) for value in range(LEAST, MOST + 1)],
             value=None,
-            style={"button_width": "2.6em"},
+            style={"button_width": "3.2em"},
         )
         self.back_button = widgets.Button(description="Back", icon="arrow-left")
         self.next_button = widgets.Button(description="Next", button_style="primary")
@@ -48,7 +48,8 @@ class RatingPanel(widgets.VBox):
                 widgets.HBox([self.left, self.right], layout={"justify_content": "space-around"}),
                 widgets.HTML(f"How alike are they? {LEAST}: entirely different, {MOST}: the same"),
                 self.scale,
-            ]
+            ],
+            layout={"margin": "0 0 8px 0"},
         )
         self.steps = widgets.HBox([self.back_button, self.next_button, self.progress, self.count])
         self.start_button.on_click(lambda _: self.start())
