@@ -2,15 +2,19 @@
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchmetrics
 import torchvision
+from torch import nn
 
 from cardsynth import similarity
 from cardsynth.features import FeatureNet, FeatureNetError
-from cardsynth.similarity import ALEXNET, compare_pairs, lpips_backbone
+from cardsynth.ratings import SIGNS
+from cardsynth.similarity import ALEXNET, METRICS, compare_pairs, lpips_backbone
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,22 @@ def ssim_by_hand(one, other):
             luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
             found.append(luminance * (2 * both + 0.03**2) / (variance_x + variance_y + 0.03**2))
     return np.mean(found)
+
+
+def lpips_by_hand(one, other):
+    """Equation 1 of Zhang et al. 2018 for pictures (C, H, W) in 0 to 1, with the linear weights that come along."""
+    net = torchvision.models.alexnet(weights="DEFAULT").eval().features[:-1]
+    linear = torch.load(Path(torchmetrics.__file__).parent / "functional/image/lpips_models/alex.pth", "cpu")
+    shift, scale = torch.tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]])[:, None, :, None, None]
+    layers = [(torch.from_numpy(np.stack([one, other])).float() * 2 - 1 - shift) / scale]
+    for layer in net:
+        layers.append(layer(layers[-1]))
+    total, rectified = 0.0, [maps for layer, maps in zip(net, layers[1:], strict=True) if isinstance(layer, nn.ReLU)]
+    for weights, maps in zip(linear.values(), rectified, strict=True):
+        unit = maps / maps.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-4)
+        difference = (unit[0] - unit[1]).square().mean(dim=(1, 2))
+        total += float((weights.flatten() * difference).sum())
+    return total
 
 
 def channel_means(name="means"):
@@ -134,6 +154,14 @@ class TestLpips:
         assert (distances[1] > 0).all()
         assert (distances[2] > distances[1]).all()
 
+    @torch.inference_mode()
+    def test_it_is_that_of_the_formula(self, pictures, with_alexnet):
+        one, other = (values.numpy() / 255 for values in pictures)
+        by_hand = [lpips_by_hand(a, b) for a, b in zip(one[:2], other[:2], strict=True)]
+        found = compare_pairs(pictures[0][:2], pictures[1][:2], ["lpips"])["lpips"]
+        assert found.numpy() == pytest.approx(by_hand, rel=1e-3)
+        assert min(by_hand) > 1e-4
+
     def test_missing_weights_are_named_with_their_place(self, pictures, tmp_path, monkeypatch):
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
         with pytest.raises(FeatureNetError, match=r"fetch https://download\.pytorch\.org/models/alexnet") as error:
@@ -148,6 +176,14 @@ class TestLpips:
 
     def test_the_place_of_the_weights_is_told(self, with_alexnet):
         assert lpips_backbone() == with_alexnet / "checkpoints" / ALEXNET
+
+
+def test_signs_say_which_way_likeness_goes(pictures, with_alexnet):
+    first, second = pictures
+    equal, unequal = (compare_pairs(first, other, METRICS, channel_means()) for other in (first, second))
+    assert set(SIGNS) == set(METRICS)
+    for name, sign in SIGNS.items():
+        assert (sign * equal[name] > sign * unequal[name]).all(), name
 
 
 class TestBadInput:
