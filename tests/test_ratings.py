@@ -104,7 +104,7 @@ def test_lines_say_what_is_shown():
     people = np.linspace(0, 1, 30)
     shown = correlations({"mse": people, "ssim": people, "cosine": np.tile([0, 1, 2, 1, 0], 6)}, people)
     assert [one.metric for one in shown] == ["ssim", "cosine", "mse"]
-    assert shown[0].text().endswith("for 3 metrics tried: ranks as the raters do")
+    assert shown[0].text().endswith("for 3 metrics tried: ranks with the raters")
     assert "30 pairs" in shown[0].text()
     assert "nothing shown" in shown[1].text()
     assert shown[2].text().endswith("ranks against the raters")
@@ -117,7 +117,7 @@ def test_metrics_tried_together_are_held_to_a_higher_bar():
     fair, poor, poorer = [2, 1, 6, 3, 5, 9, 4, 8, 7], [1, 9, 3, 7, 5, 6, 4, 8, 2], [5, 1, 9, 2, 8, 3, 7, 4, 6]
     alone = rank_correlation("ssim", fair, people)
     assert 0.017 < alone.p_value < 0.05
-    assert alone.verdict == "ranks as the raters do"
+    assert alone.verdict == "ranks with the raters"
     among = correlations({"ssim": fair, "x-similarity": poor, "y-similarity": poorer}, people)
     together = next(one for one in among if one.metric == "ssim")
     assert together.p_value == pytest.approx(3 * alone.p_value)

@@ -40,10 +40,10 @@ class RankCorrelation:
 
     @property
     def verdict(self) -> str:
-        """Whether it is shown that the metric ranks pairs as the raters do, against them, or neither."""
+        """Whether it is shown that the metric ranks pairs with the raters, against them, or neither."""
         if self.p_value >= LEVEL:
             return "nothing shown"
-        return "ranks as the raters do" if self.value > 0 else "ranks against the raters"
+        return "ranks with the raters" if self.value > 0 else "ranks against the raters"
 
 
 @dataclass(frozen=True)
