@@ -60,18 +60,18 @@ def test_imports_go_only_downward():
     floors = """
         config folder diffusion styles press players paper films shapes processes metrics ratings
         fitting model order device ornaments gum marks spots outlines journal summary copies
-        readme reading faults portraits landscapes runs stains scans straighten upright
-        hub cache rows layouts
+        readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
+        hub rating_session cache rows layouts
         cards
         denoise classes masks
         printing sampling recorder check judge sheets learner
         features
         similarity evaluation
         render validation pages
-        trainer estimate
+        trainer estimate pairs
         training
         drive plots
-        widgets report
+        widgets rating_panel pair_plots report
         demo
         __main__
     """.strip().splitlines()
