@@ -33,9 +33,7 @@ def executed(tmp_path_factory):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for original in notebook.cells for cell in twice(original)]
         nbformat.write(notebook, copy)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CARDSYNTH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return folder, run_notebooks(copies, SMALL, timeout=120)
+    return folder, run_notebooks(copies, SMALL, timeout=120)
 
 
 def twice(cell):
