@@ -122,11 +122,11 @@ def test_every_command_has_help(cardsynth, command):
 
 def test_a_finished_demo_says_so_at_once(cardsynth, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    page = tmp_path / "runs/demo/evaluation.html"
+    page = tmp_path / "generated_cards/demo/report/index.html"
     page.parent.mkdir(parents=True)
     page.touch()
     monkeypatch.setattr("cardsynth.demo.run_demo", None)
     code, said = cardsynth("demo")
     assert code == 0
-    assert "evaluation.html in a browser" in said
+    assert "index.html in a browser" in said
     assert "delete" in said

@@ -12,7 +12,7 @@ import tyro
 from cardsynth.config import CLASSES, EXTRA_CLASSES, PRESETS, Fit, Sampler, TrainingConfig, get_preset, load_config
 
 Text = tyro.conf.arg
-DEMO_PAGE = Path("runs/demo/evaluation.html")
+DEMO_PAGE = Path("generated_cards/demo/report/index.html")
 SIZE_HELP = Text(metavar="HxW", help="Height and width in pixels, like 160x128.")
 
 

@@ -1,5 +1,6 @@
 """The demo: draw cards, train on them, generate labelled cards, judge them."""
 
+import shutil
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -8,9 +9,9 @@ from cardsynth.cards import balance_report, cards_for, stack_cards
 from cardsynth.config import TrainingConfig
 from cardsynth.drive import drive_training
 from cardsynth.evaluation import evaluate
-from cardsynth.folder import read_metadata
+from cardsynth.folder import REPORT_FOLDER, read_metadata
 from cardsynth.render import draw_cards, render_cards
-from cardsynth.report import PAGE, write_report
+from cardsynth.report import grid_by_class, write_report
 from cardsynth.runs import load_model
 from cardsynth.sampling import write_cards
 
@@ -47,12 +48,15 @@ def run_demo(
     if seeds:
         write_cards(model, out, seeds)
 
-    page = run / PAGE
+    page = out / REPORT_FOLDER / "index.html"
     print(f"4 of 4  Judging them by the training cards and {fresh} freshly drawn ones", flush=True)
     if seeds or not page.is_file():
         drawn = draw_cards(fresh, config.size, seed=FRESH_SEED, styles=DEMO_STYLES)
         held_out = stack_cards(tqdm(drawn, "Drawing fresh cards", fresh, unit="card"), "freshly drawn cards")
         made = cards_for(config, out)
         evaluation = evaluate(cards, made, held_out)
-        write_report(run, cards, made, evaluation, title=f"{out.name}: {len(made)} generated cards")
+        written = write_report(run, cards, made, evaluation, title=f"{out.name}: {len(made)} generated cards")
+        page.parent.mkdir(exist_ok=True)
+        grid_by_class(made).save(page.with_name("grid.png"))
+        shutil.copyfile(written, page)
     return page
