@@ -102,7 +102,7 @@ class Scale:
         self.training, self.judge = training, known_judge(training)
         self.net = cardnet(self.judge, training)
         self.clean = clean_classes(training)
-        self.reference = self._features(reference)
+        self.reference, self.reference_labels = self._features(reference), reference.labels.sort().values
         self.train_features = self.net.measure(training.pixels)
         self.usual = nearest_in_pixels(reference.pixels, training.pixels, progress=False)
         self.usual_features = nearest_in_features(self.reference, self.train_features)
@@ -118,7 +118,7 @@ class Scale:
         large = len(features) >= 2 * features.shape[1]
         return {
             "FD": frechet_distance(features, self.reference) if large else None,
-            "KID": kernel_distance(features, self.reference),
+            "KID": kernel_distance(features, self.reference, cards.labels.sort().values, self.reference_labels),
             **vars(manifold(features, self.reference)),
             "class": class_figures("", cards.labels, verdict.labels, cards.label_names).accuracy,
             "mask": mask_figures(cards, verdict.masks, self.clean).mean_iou,

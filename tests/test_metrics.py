@@ -68,6 +68,48 @@ def test_intervals_are_those_of_leaving_groups_out_one_by_one():
     assert found.high - found.value == pytest.approx(NORMAL_95 * variance**0.5, rel=1e-9)
 
 
+def in_turns(count, seed, shift=0.0):
+    """Features of five classes that take turns and lie far apart, and the classes."""
+    classes = torch.arange(count) % 5
+    return normal(count, 4, seed, shift) + 2 * classes[:, None], classes
+
+
+def test_cards_made_class_by_class_are_neither_too_near_nor_too_sure():
+    """The plain estimate is too small for them; the one by classes is right on average, and its interval too."""
+    pairs = [(in_turns(100, seed), in_turns(200, 1000 + seed)) for seed in range(12)]
+    found = [
+        kernel_distance(one, other, *classes)
+        for (one, *first), (other, *second) in pairs
+        for classes in [first + second]
+    ]
+    plain = [kernel_distance(one, other).value for (one, _), (other, _) in pairs]
+    values = np.array([figure.value for figure in found])
+    error = values.std(ddof=1) / 12**0.5
+    assert abs(values.mean()) < 2.2 * error
+    assert np.mean(plain) < -3 * error
+    reach = np.mean([figure.high - figure.value for figure in found]) / 1.96
+    assert 0.4 < reach / values.std(ddof=1) < 2.5
+    (far, classes), (other, other_classes) = in_turns(100, 0, shift=1), in_turns(200, 1000)
+    assert kernel_distance(far, other, classes, other_classes).low > max(figure.high for figure in found)
+
+
+def test_the_order_of_cards_has_no_say():
+    (one, classes), (other, other_classes) = in_turns(100, 1), in_turns(120, 2)
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
+    found = kernel_distance(one, other, classes, other_classes)
+    mixed = kernel_distance(one[order], other, classes[order], other_classes)
+    assert mixed.value == pytest.approx(found.value, rel=1e-9)
+    assert mixed.high - mixed.value == pytest.approx(found.high - found.value, rel=0.5)
+
+
+def test_one_class_gives_the_plain_estimate_and_a_class_with_one_card_no_error():
+    one, other, none = normal(60, seed=1), normal(50, seed=2), torch.zeros(60, dtype=torch.long)
+    assert kernel_distance(one, other, none, none[:50]) == kernel_distance(one, other)
+    lonely = none.clone()
+    lonely[7] = 1
+    assert np.isfinite(kernel_distance(one, other, lonely, none[:50]).value)
+
+
 def test_a_set_has_no_distance_from_itself():
     features = normal(200)
     assert frechet_distance(features, features).value == pytest.approx(0, abs=1e-9)

@@ -169,13 +169,15 @@ def _distances(net: FeatureNet, generated: Cards, others: Cards, reference: Card
         torch.bincount(cards.labels[:MOST], minlength=len(cards.label_names) or 1) for cards in (generated, others)
     ]
     counts = torch.minimum(*counts)
-    features = [net.measure(_of_classes(cards, counts).pixels) for cards in (generated, others)]
-    real = net.measure(_of_classes(reference, torch.bincount(reference.labels[:MOST])).pixels)
+    reference = _of_classes(reference, torch.bincount(reference.labels[:MOST]))
+    one, other = (_of_classes(cards, counts) for cards in (generated, others))
+    features = [net.measure(cards.pixels) for cards in (one, other)]
+    real, labels, real_labels = net.measure(reference.pixels), one.labels, reference.labels
     tag = net.tag(len(features[0]), len(real), generated.size)
     fd = "FID" if net.name.startswith("inception") else "FD"
     rows = [
         _distance(fd, tag, lambda one: frechet_distance(one, real), features),
-        _distance("KID", tag, lambda one: kernel_distance(one, real), features),
+        _distance("KID", tag, lambda one: kernel_distance(one, real, labels, real_labels), features),
     ]
     try:
         found = [vars(manifold(one, real)) for one in features]

@@ -68,26 +68,38 @@ def _frechet(one: torch.Tensor, other: torch.Tensor) -> float:
     return max(0.0, float(means + first.trace() + second.trace() - 2 * shared))
 
 
-def kernel_distance(one: torch.Tensor, other: torch.Tensor) -> Figure:
+def kernel_distance(
+    one: torch.Tensor,
+    other: torch.Tensor,
+    classes: torch.Tensor | None = None,
+    other_classes: torch.Tensor | None = None,
+) -> Figure:
     """KID: unbiased squared maximum mean discrepancy under the kernel (x.y / F + 1)^3 (Binkowski et al. 2018).
 
-    Raises TooFewCards for fewer than two cards a group.
+    classes: int64 (N,) and (M,) where the sets were put together class by class, as generated cards are. The plain
+    estimate would then be too small, since cards whose classes take turns have fewer pairs of one class than cards of
+    random classes; so the mean over pairs is taken by pair of classes first. Raises TooFewCards for fewer than two
+    cards a group.
     """
     if min(len(one), len(other)) < 2 * GROUPS:
         raise TooFewCards(f"KID takes {2 * GROUPS} cards on each side, and there are {len(one)} and {len(other)}")
     one, other = one.double(), other.double()
-    first, second = (_block_sums(_kernel(side, side).fill_diagonal_(0), len(side), len(side)) for side in (one, other))
-    between = _block_sums(_kernel(one, other), len(one), len(other))
-    sizes, other_sizes = _groups(len(one)).bincount(), _groups(len(other)).bincount()
+    first, second = _cells(len(one), classes), _cells(len(other), other_classes)
+    within = [
+        _block_sums(_kernel(side, side).fill_diagonal_(0), by, by) for side, by in ((one, first), (other, second))
+    ]
+    between = _block_sums(_kernel(one, other), first, second)
     kept = torch.ones(GROUPS, dtype=torch.float64)
 
     def mmd(rows: torch.Tensor, columns: torch.Tensor) -> float:
         """Gretton et al. 2012, equation 3, over the groups that are kept of either set."""
-        n, m = float(sizes @ rows), float(other_sizes @ columns)
-        within = rows @ first @ rows / (n * (n - 1)) + columns @ second @ columns / (m * (m - 1))
-        return float(within - 2 * (rows @ between @ columns) / (n * m))
+        n, m = first.sum(dim=0) @ rows, second.sum(dim=0) @ columns
+        own = [
+            _mean(sums, by, by, counts, counts, same=True)
+            for sums, by, counts in zip(within, (rows, columns), (n, m), strict=True)
+        ]
+        return own[0] + own[1] - 2 * _mean(between, rows, columns, n, m, same=False)
 
-    sizes, other_sizes = sizes.double(), other_sizes.double()
     but_one = [kept - torch.eye(GROUPS, dtype=torch.float64)[group] for group in range(GROUPS)]
     return _jackknife(mmd(kept, kept), [mmd(rows, kept) for rows in but_one], [mmd(kept, rows) for rows in but_one])
 
@@ -96,10 +108,31 @@ def _kernel(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return (one @ other.T / one.shape[1] + 1) ** 3
 
 
-def _block_sums(kernel: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Sums of a kernel's values by the groups of its rows and columns, (GROUPS, GROUPS)."""
-    sides = [torch.nn.functional.one_hot(_groups(count), GROUPS).double() for count in (rows, columns)]
-    return sides[0].T @ kernel @ sides[1]
+def _cells(count: int, classes: torch.Tensor | None) -> torch.Tensor:
+    """Which class and group each card is of, as ones: float64 (N, C, GROUPS)."""
+    classes = torch.zeros(count, dtype=torch.long) if classes is None else classes
+    order = classes.argsort(stable=True)
+    cells = torch.zeros(count, int(classes.max()) + 1, GROUPS, dtype=torch.float64)
+    cells[order, classes[order], _groups(count)] = 1
+    return cells
+
+
+def _block_sums(kernel: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Sums of a kernel's values by the cells of its rows and columns, (C, GROUPS, D, GROUPS)."""
+    return (rows.flatten(1).T @ kernel @ columns.flatten(1)).view(*rows.shape[1:], *columns.shape[1:])
+
+
+def _mean(
+    sums: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, n: torch.Tensor, m: torch.Tensor, same: bool
+) -> float:
+    """A kernel's mean over the kept groups, by pair of classes first; n, m: how many cards are kept of each class.
+
+    same: both sides are one set, whose cards make no pairs with themselves.
+    """
+    sums = torch.einsum("cgdh,g,h->cd", sums, rows, columns)
+    pairs = torch.outer(n, m) - (torch.diag(n) if same else 0)
+    weights = torch.outer(n, m) * (pairs > 0)
+    return float((sums / pairs.clamp(min=1) * weights).sum() / weights.sum())
 
 
 @dataclass(frozen=True)

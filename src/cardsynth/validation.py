@@ -44,7 +44,7 @@ class Validation:
         begun = time.perf_counter()
         shown, _ = hold_out(config, cards)
         training = select(cards, shown[:MOST])
-        self._held_out = select(cards, held_out[cards.labels[held_out].argsort(stable=True)])
+        self._held_out = select(cards, held_out)
         self._net: FeatureNet = cardnet(known_judge(training, config.seed), training)
         self._features = self._net.measure(self._held_out.pixels)
         self._epochs, self._last = config.kid_epochs, 0.0
@@ -61,7 +61,8 @@ class Validation:
         labels = [names[label] for label in self._held_out.labels.tolist()] if model.labels else None
         settings = {"sampler": "unipc", "num_inference_steps": STEPS, "guidance_scale": 1.0, "progress": False}
         made = torch.cat([one.pixels for one in generate(model, range(len(self._held_out)), labels, **settings)])
-        found = kernel_distance(self._net.measure(made), self._features)
+        labels = self._held_out.labels if model.labels else None
+        found = kernel_distance(self._net.measure(made), self._features, labels, labels)
         self._last = time.perf_counter() - begun
         self.seconds += self._last
         return found
