@@ -6,8 +6,8 @@ as fit into its time at the pace of its first steps. The tutorial's pace is take
 so that its training may be stopped and begun anew, or run beside other work. What is trained stays in `--work`, and is
 not trained again.
 
-Quality is KID (ruler.py) against cards that neither has seen, RGB alone, classes left out of account. The tutorial's net
-is sampled by DPM-Solver++ in 50 steps and by DDPM in 100, and the better of the two counts; the demo by its own
+Quality is KID (ruler.py) against cards that neither has seen, RGB alone, classes left out of account. The tutorial's
+net is sampled by DPM-Solver++ in 50 steps and by DDPM in 100, and the better of the two counts; the demo by its own
 settings.
 """
 
@@ -149,12 +149,7 @@ def main() -> None:
         distances = {way: ruler.kid(pixels) for way, pixels in ways.items()}
         best = min(distances, key=lambda way: distances[way].value)
         found = distances[best]
-        row |= {
-            "sampling": best,
-            "kid": round(found.value, 5),
-            "low": round(found.low, 5),
-            "high": round(found.high, 5),
-        }
+        row |= {"sampling": best, **{name: round(value, 5) for name, value in vars(found).items()}}
         rows.append(row)
         shown.append(ways[best][:12])
         trained = f"{row['recipe']:<20} {row['minutes']:>5.1f} min {row['steps']:>6} steps"

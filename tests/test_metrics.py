@@ -76,13 +76,11 @@ def in_turns(count, seed, shift=0.0):
 
 def test_cards_made_class_by_class_are_neither_too_near_nor_too_sure():
     """The plain estimate is too small for them; the one by classes is right on average, and its interval too."""
-    pairs = [(in_turns(100, seed), in_turns(200, 1000 + seed)) for seed in range(12)]
-    found = [
-        kernel_distance(one, other, *classes)
-        for (one, *first), (other, *second) in pairs
-        for classes in [first + second]
-    ]
-    plain = [kernel_distance(one, other).value for (one, _), (other, _) in pairs]
+    found, plain = [], []
+    for seed in range(12):
+        (one, classes), (other, other_classes) = in_turns(100, seed), in_turns(200, 1000 + seed)
+        found.append(kernel_distance(one, other, classes, other_classes))
+        plain.append(kernel_distance(one, other).value)
     values = np.array([figure.value for figure in found])
     error = values.std(ddof=1) / 12**0.5
     assert abs(values.mean()) < 2.2 * error

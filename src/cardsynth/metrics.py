@@ -85,20 +85,16 @@ def kernel_distance(
         raise TooFewCards(f"KID takes {2 * GROUPS} cards on each side, and there are {len(one)} and {len(other)}")
     one, other = one.double(), other.double()
     first, second = _cells(len(one), classes), _cells(len(other), other_classes)
-    within = [
-        _block_sums(_kernel(side, side).fill_diagonal_(0), by, by) for side, by in ((one, first), (other, second))
-    ]
+    own = _block_sums(_kernel(one, one).fill_diagonal_(0), first, first)
+    others = _block_sums(_kernel(other, other).fill_diagonal_(0), second, second)
     between = _block_sums(_kernel(one, other), first, second)
     kept = torch.ones(GROUPS, dtype=torch.float64)
 
     def mmd(rows: torch.Tensor, columns: torch.Tensor) -> float:
         """Gretton et al. 2012, equation 3, over the groups that are kept of either set."""
         n, m = first.sum(dim=0) @ rows, second.sum(dim=0) @ columns
-        own = [
-            _mean(sums, by, by, counts, counts, same=True)
-            for sums, by, counts in zip(within, (rows, columns), (n, m), strict=True)
-        ]
-        return own[0] + own[1] - 2 * _mean(between, rows, columns, n, m, same=False)
+        within = _mean(own, rows, rows, n, n, same=True) + _mean(others, columns, columns, m, m, same=True)
+        return within - 2 * _mean(between, rows, columns, n, m, same=False)
 
     but_one = [kept - torch.eye(GROUPS, dtype=torch.float64)[group] for group in range(GROUPS)]
     return _jackknife(mmd(kept, kept), [mmd(rows, kept) for rows in but_one], [mmd(kept, rows) for rows in but_one])
