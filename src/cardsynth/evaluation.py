@@ -51,11 +51,15 @@ class Beside:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of generated cards; `classes`, `masks` and `held_out_masks` are empty for cards without them."""
+    """All figures of generated cards; `classes`, `masks` and `held_out_masks` are empty for cards without them.
+
+    missing: classes of the real cards that none of the generated ones has.
+    """
 
     counts: dict[str, int]
     size: tuple[int, int]
     label_names: tuple[str, ...]
+    missing: tuple[str, ...]
     how: str
     seed: int
     distances: tuple[Distance, ...]
@@ -153,6 +157,7 @@ def evaluate(
         counts={"real": len(training), "generated": len(generated), "held_out": len(unseen)},
         size=training.size,
         label_names=label_names,
+        missing=tuple(name for name, count in generated.class_counts.items() if not count),
         how=how,
         seed=seed,
         distances=_distances(measured, shuffled(generated, seed), others, reference),

@@ -106,6 +106,10 @@ def _page(training: Cards, generated: Cards, evaluation: Evaluation, title: str)
     ]
     if any(copies.alarming for copies in evaluation.copies):
         parts.append('<p class="alarm">Copies of training cards are among these. See &ldquo;Copied?&rdquo; below.</p>')
+    if evaluation.missing:
+        parts.append(
+            f"<p><b>No generated card is of these classes: {html.escape(', '.join(evaluation.missing))}.</b></p>"
+        )
     parts += [
         _table(("in short", "generated", "real", ""), (line.texts() for line in in_short(asdict(evaluation)))),
         _figure(grid_by_class(generated), f"Generated cards with their masks; rows: {', '.join(names) or 'all cards'}"),
