@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 
 from cardsynth.cards import Cards
+from cardsynth.curves import plot_learning_rate, plot_log
 from cardsynth.evaluation import Agreement
 from cardsynth.folder import read_metadata
 from cardsynth.plots import (
@@ -19,8 +20,6 @@ from cardsynth.plots import (
     figure_png,
     plot_classes,
     plot_confusion,
-    plot_learning_rate,
-    plot_log,
     show_classes,
     show_images,
     show_nearest,

@@ -63,14 +63,15 @@ def test_imports_go_only_downward():
         reading faults portraits landscapes runs hub stains scans straighten upright
         cache rows layouts
         cards
-        denoise
+        denoise losses
         printing sampling recorder check judge sheets learner
-        features
-        similarity
-        render trainer evaluation pages estimate
+        features examination
+        similarity symptoms
+        course
+        render trainer evaluation pages estimate doctor
         training
         drive plots
-        widgets report
+        widgets report curves
         demo
         __main__
     """.strip().splitlines()
