@@ -80,7 +80,7 @@ def test_the_label_of_each_card_is_given(model, cards):
 
 
 def test_cards_that_do_not_fit_are_refused(model, cards):
-    with pytest.raises(ValueError, match="20x|measure"):
+    with pytest.raises(ValueError, match="the cards measure"):
         loss_by_timestep(model, replace(cards, pixels=cards.pixels[:, :, :20]))
     with pytest.raises(ValueError, match="no masks"):
         loss_by_timestep(model, replace(cards, pixels=cards.pixels[:, :3]))

@@ -205,6 +205,20 @@ def evaluate(
     print(f"Open {page}")
 
 
+def doctor(
+    run: Annotated[tyro.conf.Positional[Path], Text(help="Run folder, finished or not.")],
+    real: Annotated[Path | None, Text(help="Card folder that it was trained on, to find copies by.")] = None,
+    cards: Annotated[int, Text(help="Cards to draw, about.")] = 20,
+) -> None:
+    """Name what is wrong with a run, with cause and remedy; exit code 1 where there are errors."""
+    from cardsynth.doctor import diagnose
+
+    diagnosis = diagnose(run, real, cards)
+    print(diagnosis.text())
+    if not diagnosis.ok:
+        sys.exit(1)
+
+
 def push(
     repo_id: Annotated[str, Text(help="Repository on the Hub, like name/model.")],
     run: Annotated[Path | None, Text(help="Run folder to push.")] = None,
@@ -261,7 +275,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
-        commands = (render, scans, check, train, generate, evaluate, push, pull, demo)
+        commands = (render, scans, check, train, doctor, generate, evaluate, push, pull, demo)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__: command for command in commands},
             prog="cardsynth",

@@ -68,7 +68,9 @@ class Examination:
     notes: tuple[str, ...] = ()
 
 
-def examine(run: str | Path, real: str | Path | Cards | None = None, count: int = 20, progress: bool = True):
+def examine(
+    run: str | Path, real: str | Path | Cards | None = None, count: int = 20, progress: bool = True
+) -> Examination:
     """Read a run folder, draw about `count` cards from it, and compare them with the `real` ones it was trained on.
 
     What is missing or cannot be read is noted. Raises RunError where there is no run, and CardError for real cards that
@@ -84,9 +86,9 @@ def examine(run: str | Path, real: str | Path | Cards | None = None, count: int 
         except (RunError, ValueError, OSError, SafetensorError, KeyError, RuntimeError) as error:
             notes.append(f"{missing}cannot be read ({str(error).splitlines()[0]})" if missing else str(error))
             return None
-        if not found and missing:
+        if missing and not found:
             notes.append(f"{missing}is not there")
-        return found or None
+        return found
 
     settings = run / "settings.json"
     config = attempt(lambda: load_config(settings) if settings.is_file() else None, "settings.json ")
@@ -103,7 +105,9 @@ def examine(run: str | Path, real: str | Path | Cards | None = None, count: int 
     elif real is not None:
         whole = replace(whole, real=cards_for(model.config if model else config or TrainingConfig(), real))
     if model and all(value.isfinite().all() for value in whole.averaged.values()):
-        whole = _drawn(whole, count, progress)
+        drawn = attempt(lambda: _draw(model, count, progress))
+        if drawn is not None:
+            whole = replace(whole, drawn=drawn, drawn_labels=model.labels[:MOST_LABELS])
         if whole.real is not None:
             whole = replace(whole, errors=attempt(lambda: _errors(whole, progress)))
     if whole.real is None:
@@ -129,19 +133,12 @@ def _initial_weights(model: TrainedModel) -> dict[str, torch.Tensor]:
         return build_unet(model.config, channels, len(model.labels)).state_dict()
 
 
-def _drawn(whole: Examination, count: int, progress: bool) -> Examination:
-    """The same seeds for each class, with the run's own sampler and settings."""
-    labels = whole.model.labels[:MOST_LABELS]
-    seeds = range(max(LEAST_SEEDS, count // max(1, len(labels))))
-    net_seeds = [seed for _ in labels or (None,) for seed in seeds]
-    asked = [label for label in labels for _ in seeds] or None
-    # `generate` wants different seeds in a call: one call a class.
-    parts = []
-    for index in range(max(1, len(labels))):
-        part = slice(index * len(seeds), (index + 1) * len(seeds))
-        batches = generate(whole.model, net_seeds[part], asked and asked[part], progress=progress)
-        parts.append(torch.cat([batch.pixels for batch in batches]))
-    return replace(whole, drawn=torch.stack(parts), drawn_labels=labels)
+def _draw(model: TrainedModel, count: int, progress: bool) -> torch.Tensor:
+    """Cards uint8 (classes, seeds, C, H, W) of the same seeds for each class, by the run's own sampler and settings."""
+    labels = model.labels[:MOST_LABELS] or (None,)
+    seeds = range(max(LEAST_SEEDS, count // len(labels)))
+    batches = [generate(model, seeds, label, progress=progress) for label in labels]
+    return torch.stack([torch.cat([batch.pixels for batch in of_label]) for of_label in batches])
 
 
 def _errors(whole: Examination, progress: bool) -> dict[str, np.ndarray]:
