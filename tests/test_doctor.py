@@ -3,18 +3,19 @@ import shutil
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from cardsynth.__main__ import main
 from cardsynth.config import get_preset
-from cardsynth.course import spikes
+from cardsynth.course import spikes, way_behind
 from cardsynth.doctor import diagnose
 from cardsynth.examination import examine
 from cardsynth.model import build_unet
 from cardsynth.runs import RunError, checkpoints, load_model
-from cardsynth.symptoms import label_differences, neighbour_correlation, way_behind
+from cardsynth.symptoms import label_differences, neighbour_correlation
 from cardsynth.training import train
 
 SOUND = get_preset("smoke").replace(
@@ -224,6 +225,17 @@ class TestPlantedFaults:
         assert [finding.name for finding in diagnosis.findings] == ["learning rate too high"]
         assert "the gradient norm jumped 3 times" in diagnosis.text()
         assert "as at 70, 130, 190" in diagnosis.text()
+
+    def test_a_loss_that_only_jumps_with_its_timesteps_is_not_that(self, run):
+        generator = np.random.default_rng(0)
+        for rise in (0.0, 2.5):
+            change_log(
+                run,
+                lambda row, rise=rise: row.update(
+                    loss=float(np.exp(generator.normal() - row["step"] / 100 + rise * (row["step"] > 150)))
+                ),
+            )
+            assert names(run) == (["learning rate too high"] if rise else [])
 
     def test_warm_up(self, run):
         change_settings(run, lr_warmup_steps=41)

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from cardsynth.cards import Cards
-from cardsynth.course import check_falling, check_learning_rate, check_warm_up
+from cardsynth.course import check_average, check_falling, check_finite, check_learning_rate, check_warm_up
 from cardsynth.examination import Examination, examine
 from cardsynth.symptoms import (
     Finding,
-    check_average,
     check_classes,
     check_copies,
-    check_finite,
     check_flip,
     check_masks,
     check_mirror_images,

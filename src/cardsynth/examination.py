@@ -92,14 +92,18 @@ def examine(
 
     settings = run / "settings.json"
     config = attempt(lambda: load_config(settings) if settings.is_file() else None, "settings.json ")
-    log = attempt(lambda: [row for row in read_log(run) if {"step", "loss"} <= set(row)], "log.jsonl ") or ()
-    manifest = attempt(lambda: read_manifest(run), "manifest.json ")
-    model = attempt(lambda: load_model(run)) if manifest or not (run / "manifest.json").is_file() else None
+    log = attempt(lambda: _steps(run), "log.jsonl ") or ()
+    manifest = attempt(lambda: dict(read_manifest(run)), "manifest.json ")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = (
+        attempt(lambda: load_model(run, device=device)) if manifest or not (run / "manifest.json").is_file() else None
+    )
     saved = checkpoints(run)
     raw = attempt(lambda: _raw_weights(saved[-1]) if saved else None, "a checkpoint ")
     whole = Examination(run, config, tuple(log), manifest, model, raw=raw)
     if model:
-        whole = replace(whole, averaged=model.unet.state_dict(), initial=attempt(lambda: _initial_weights(model)))
+        averaged = {name: value.cpu() for name, value in model.unet.state_dict().items()}
+        whole = replace(whole, averaged=averaged, initial=attempt(lambda: _initial_weights(model)))
     if isinstance(real, Cards):
         whole = replace(whole, real=real)
     elif real is not None:
@@ -118,6 +122,13 @@ def examine(
         if trained_on not in (None, whole.real.fingerprint):
             notes.append(f"{whole.real.source} is not what the run was trained on, or has changed since")
     return replace(whole, notes=tuple(notes))
+
+
+def _steps(run: Path) -> list[dict[str, Any]]:
+    """The numbers of each logged step that has a loss."""
+    rows = [row for row in read_log(run) if isinstance(row, dict)]
+    rows = [{name: value for name, value in row.items() if isinstance(value, (int, float))} for row in rows]
+    return [row for row in rows if {"step", "loss"} <= set(row)]
 
 
 def _raw_weights(checkpoint: Path) -> dict[str, torch.Tensor]:

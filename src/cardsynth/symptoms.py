@@ -1,4 +1,4 @@
-"""What can be wrong with samples and weights of a run: a check each, naming the cause seen and what to change."""
+"""What can be wrong with the samples and cards of a run: a check each, naming the cause seen and what to change."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,13 +18,8 @@ NOISE, NOISE_BESIDE_REAL = 0.3, 0.5
 # Difference between cards of one seed and two classes, as a share of that between cards of two seeds. (Generated: 1.1
 # and more between the two classes that differ most.)
 CLASSES_ALIKE = 0.05
-# Standard errors by which the loss must rise with wrong labels. (Sound runs: 7 and more.)
-LABELS_TELL = 3.0
-# Share of the way from the first weights to those being trained that the average may be behind. An average over the
-# last tenth of a run, as is usual (Karras et al. 2024, figure 5), is 0.1 behind at the most, and 0.01 to 0.04 where the
-# learning rate decays.
-EMA_BEHIND = 0.5
-EMA_WORSE = 1.2  # the loss of the average as a multiple of that of the weights being trained (sound runs: 1.02)
+# Standard errors from which a difference of means counts; with wrong labels, say, the loss rises by 7 in sound runs.
+SURE = 3.0
 # A card is a near-copy where a training card is nearer than half the usual distance between a training card and its
 # nearest other. Blur alone takes no more than 0.3 off that distance: it removes one of two equal variances.
 NEAR_COPY, COPIES = 0.5, 0.2
@@ -42,24 +37,6 @@ class Finding:
     remedy: str
 
 
-def check_finite(run: Examination) -> Finding | None:
-    """Numbers that are not finite in the log or the weights."""
-    seen = []
-    # In fp16 gradients overflow now and then; the step is skipped and the scale lowered (Micikevicius et al. 2018).
-    scaled = (run.manifest or {}).get("mixed_precision") == "fp16"
-    for name in ("loss",) if scaled else ("loss", "gradient_norm"):
-        steps = [row["step"] for row in run.log if not np.isfinite(row.get(name, 0.0))]
-        seen += [f"the {name.replace('_', ' ')} of {len(steps)} steps, first of step {steps[0]}"] if steps else []
-    for kind, weights in (("saved", run.averaged), ("checkpoint's", run.raw)):
-        broken = [name for name, value in (weights or {}).items() if not value.isfinite().all()]
-        seen += [f"{len(broken)} of the {kind} weight tensors, such as {broken[0]}"] if broken else []
-    if not seen:
-        return None
-    precision = "" if run.config and run.config.mixed_precision == "no" else " and mixed_precision no"
-    remedy = f"go back to a checkpoint from before, or train anew with {_learning_rate(run, 1 / 3)}{precision}"
-    return Finding("not finite", "error", f"not finite are {', and '.join(seen)}", remedy)
-
-
 def check_one_colour(run: Examination) -> Finding | None:
     """Drawn cards that are one colour all over."""
     if run.drawn is None:
@@ -70,7 +47,9 @@ def check_one_colour(run: Examination) -> Finding | None:
     if found >= least:
         return None
     cause = f"the grey levels of a drawn card deviate by {found:.1f} of 255 (at least {least:.1f} in a picture)"
-    remedy = f"train anew with {_learning_rate(run, 1 / 3)}; if the loss fell all the same, look at the training cards"
+    remedy = (
+        f"train anew with {other_learning_rate(run, 1 / 3)}; if the loss fell all the same, look at the training cards"
+    )
     return Finding("samples of one colour", "error", cause, remedy)
 
 
@@ -98,32 +77,6 @@ def _remedy_of_noise(run: Examination) -> str:
         f"mend what else is named here; then train longer: --resume with max_train_steps {max(2000, 4 * steps)}"
         f" instead of {steps}"
     )
-
-
-def check_average(run: Examination) -> Finding | None:
-    """Averaged weights, which are sampled, that lag behind those being trained."""
-    if not (run.raw and run.averaged and run.initial) or check_finite(run):
-        return None
-    if not run.raw.keys() == run.averaged.keys() == run.initial.keys():
-        return None
-    behind, worse = way_behind(run), 1.0
-    cause = f"they are {behind:.0%} of the way from the first weights to the trained ones behind these"
-    if run.errors and "raw" in run.errors and len(run.errors["raw"]) >= FEWEST:
-        difference = run.errors["averaged"] - run.errors["raw"]
-        if difference.mean() > LABELS_TELL * _error(difference):
-            worse = float(run.errors["averaged"].mean() / run.errors["raw"].mean())
-        cause += f", their loss is {run.errors['averaged'].mean():.4f} and that of these {run.errors['raw'].mean():.4f}"
-    if behind <= EMA_BEHIND and worse <= EMA_WORSE:
-        return None
-    decay = run.model.config.ema_decay
-    steps = max(20, len(run.log) or (run.manifest or {}).get("steps", 0))
-    fitting = 1 - 10 / steps
-    remedy = (
-        f"train anew with ema_decay {fitting:.4g} (the last tenth of {steps} steps) instead of {decay:g}"
-        if decay > fitting
-        else f"train longer: --resume with max_train_steps {4 * steps} instead of {steps}"
-    )
-    return Finding("averaged weights lag behind", "error", f"of the averaged weights: {cause}", remedy)
 
 
 def check_copies(run: Examination) -> Finding | None:
@@ -158,7 +111,7 @@ def check_flip(run: Examination) -> Finding | None:
     severity, cause = "warning", "horizontal_flip is on, so that half of the cards were learned mirrored, text and all"
     if run.nearest is not None and len(run.nearest.real) >= FEWEST:
         difference = run.nearest.mirrored - run.nearest.real
-        if difference.mean() <= LABELS_TELL * _error(difference):
+        if difference.mean() <= SURE * standard_error(difference):
             return None
         severity = "error"
         cause += (
@@ -198,10 +151,10 @@ def check_classes(run: Examination) -> Finding | None:
     ignored = between_labels < CLASSES_ALIKE * between_seeds
     if run.errors and "other labels" in run.errors and len(run.errors["averaged"]) >= FEWEST:
         rise = run.errors["other labels"] - run.errors["averaged"]
-        tell = float(rise.mean() / max(_error(rise), 1e-12))
+        tell = float(rise.mean() / max(standard_error(rise), 1e-12))
         cause += f"; with wrong labels the loss rises by {rise.mean() / run.errors['averaged'].mean():.1%}"
         cause += f" ({tell:.1f} standard errors)"
-        ignored = ignored or tell < LABELS_TELL
+        ignored = ignored or tell < SURE
     if not ignored:
         return None
     dropout = run.model.config.label_dropout
@@ -266,25 +219,12 @@ def label_differences(drawn: torch.Tensor) -> tuple[float, float]:
     return max(by_class), _median(by_seed)
 
 
-def way_behind(run: Examination) -> float:
-    """Share of the way from the first weights to the trained ones that the average has not gone, along that way.
-
-    Along it, so that the back and forth of the weights being trained, which averaging takes out, does not count.
-    """
-    names = sorted(run.initial)
-    initial, raw, averaged = (
-        torch.cat([weights[name].flatten().double() for name in names])
-        for weights in (run.initial, run.raw, run.averaged)
-    )
-    way = raw - initial
-    return float(1 - (averaged - initial) @ way / (way @ way).clamp(min=1e-30))
-
-
 def _are_pictures(run: Examination) -> bool:
     return not (check_one_colour(run) or check_noise(run))
 
 
-def _learning_rate(run: Examination, factor: float) -> str:
+def other_learning_rate(run: Examination, factor: float) -> str:
+    """What to set in place of a run's learning rate, in words."""
     config = run.config or (run.model.config if run.model else None)
     return (
         f"learning_rate {config.learning_rate * factor:.1g} instead of {config.learning_rate:g}"
@@ -301,5 +241,6 @@ def _rms(difference: torch.Tensor) -> torch.Tensor:
     return difference.square().mean(dim=(1, 2, 3)).sqrt()
 
 
-def _error(values: np.ndarray) -> float:
+def standard_error(values: np.ndarray) -> float:
+    """Standard error of the mean of values (N,)."""
     return float(values.std(ddof=1) / len(values) ** 0.5)
