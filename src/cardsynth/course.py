@@ -15,8 +15,8 @@ SPIKE, STEPS_BEFORE, SPIKES = 5.0, 50, 3
 NOT_FALLEN = 0.8  # share of the first loss (sound runs: 0.02 to 0.11; of a net too small for its cards: 0.6)
 LONGEST_WARM_UP, USUAL_WARM_UP = 0.2, 0.05  # shares of the run
 # Share of the way from the first weights to those being trained that the average may be behind. An average over the
-# last tenth of a run, as is usual (Karras et al. 2024, section 3), is 0.1 behind at the most, and 0.01 to 0.04 where the
-# learning rate decays.
+# last tenth of a run, as is usual (Karras et al. 2024, section 3), is 0.1 behind at the most, and 0.01 to 0.04 where
+# the learning rate decays.
 EMA_BEHIND = 0.5
 EMA_WORSE = 1.2  # the loss of the average as a multiple of that of the weights being trained (sound runs: 1.02)
 
