@@ -2,8 +2,8 @@
 
 Figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`; `sample_speed` takes the model of
 `make demo`. Run by themselves are `time_to_quality.py`, `recipe.py` and `sample_speed.py` with its judging of quality,
-which take most of an hour each, `gpu.py`, which needs a GPU, and `scans.py` and `masks.py`, which measure how right,
-not how fast.
+which take most of an hour each, `gpu.py`, which needs a GPU, and `scans.py`, `masks.py` and `doctor.py`, which
+measure how right, not how fast.
 """
 
 import subprocess

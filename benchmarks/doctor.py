@@ -145,7 +145,11 @@ def planted(maker: Maker) -> list[Case]:
     classes, masks = "classes ignored", "masks are empty"
     return [
         Case("output layer dead, in a copy", COLOUR, maker.copied(one_colour(config))),
-        Case("trained for 20 steps", NOISE, maker.trained(max_train_steps=20, lr_warmup_steps=2)),
+        Case(
+            "trained for 20 steps to predict the noise",
+            NOISE,
+            maker.trained(max_train_steps=20, lr_warmup_steps=2, prediction_type="epsilon"),
+        ),
         Case("one weight NaN, in a copy", "not finite", maker.copied(overflow)),
         Case(
             "EMA of decay 0.9999 without warm-up, in a copy",

@@ -23,6 +23,11 @@ class TestCurves:
         near = [{"step": step, "loss": 1 + 1 / step} for step in range(1, 50)]
         assert [plot_log(log).axes[0].get_yscale() for log in (far, near)] == ["log", "linear"]
 
+    def test_the_smooth_line_follows_a_loss_that_falls_by_powers_of_ten(self):
+        log = [{"step": step, "loss": 10 ** (2 - step / 50)} for step in range(1, 201)]
+        raw, smooth = lines(plot_log(log).axes[0])
+        assert (smooth / raw).max() < 1.3
+
     def test_the_gradient_norm_of_a_run_beside_what_it_is_clipped_to(self, trained_run):
         log = read_log(trained_run)
         raw, _, clipped = lines(plot_gradient_norm(log, 0.25).axes[0])
@@ -44,7 +49,9 @@ class TestLossByTimestep:
         figure = plot_loss_by_timestep({"training": one, "held out": other})
         left, right = figure.axes
         assert [container.lines[0].get_ydata().tolist() for container in left.containers] == [[2, 10], [4, 20]]
-        assert left.containers[0].lines[0].get_xdata().tolist() == [250, 750]
+        one, other = (container.lines[0].get_xdata() for container in left.containers)
+        assert ((one + other) / 2).tolist() == [250, 750]
+        assert (one < other).all()
         (low, high), _ = left.containers[0].lines[2][0].get_segments()
         assert (low[1], high[1]) == pytest.approx((0, 4))
         assert right.containers[0].lines[0].get_ydata() == pytest.approx([0.5, 0.2])

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from cardsynth.losses import TimestepErrors, mean_and_error
 from cardsynth.plots import DARK, LIGHT, WARNING, NotebookFigure, new_axes
 
+COLOURS, STYLES = (DARK, WARNING, LIGHT, "#666666"), ("-", "--")
+
 
 def plot_log(rows: Sequence[dict[str, Any]]) -> Figure:
     """Loss of each step (light) and its running mean (dark), from rows of `runs.read_log`."""
@@ -24,7 +26,7 @@ def plot_gradient_norm(rows: Sequence[dict[str, Any]], max_grad_norm: float | No
     if max_grad_norm is not None:
         axes = figure.axes[0]
         axes.axhline(max_grad_norm, color=WARNING, linewidth=1, linestyle="--", label=f"clipped to {max_grad_norm:g}")
-        axes.legend(frameon=False)
+        axes.legend(framealpha=1, edgecolor="none")
     return figure
 
 
@@ -50,10 +52,15 @@ def plot_loss_by_timestep(errors: dict[str, TimestepErrors]) -> Figure:
     figure = NotebookFigure(figsize=(9, 3.2), dpi=100, layout="constrained")
     titles = {"epsilon": "error of the noise", "weighted": "loss as trained"}
     for axes, (kind, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-        for (name, found), colour in zip(errors.items(), (DARK, WARNING, LIGHT, "#666666"), strict=False):
+        for index, (name, found) in enumerate(errors.items()):
             mean, error = mean_and_error(getattr(found, kind))
-            middle = (np.array(found.edges[1:]) + np.array(found.edges[:-1])) / 2
-            axes.errorbar(middle, mean, 2 * np.nan_to_num(error), color=colour, capsize=2, linewidth=1.6, label=name)
+            edges = np.array(found.edges)
+            aside = 0.15 * (index - (len(errors) - 1) / 2)  # of a bin, so that equal lines do not hide each other
+            places = edges[:-1] + np.diff(edges) * (0.5 + aside)
+            look = {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)], "linewidth": 1.4}
+            axes.errorbar(
+                places, mean, 2 * np.nan_to_num(error), capsize=2, marker="o", markersize=3, label=name, **look
+            )
         axes.set_yscale("log")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("timestep (0: the card, last: noise)")
@@ -73,13 +80,17 @@ def _running_mean(values: np.ndarray, span: int) -> np.ndarray:
 
 
 def _plot_noisy(steps: np.ndarray, values: np.ndarray, name: str, height: float) -> Figure:
-    """Values of each step (light) and their running mean (dark); a log scale where they span a factor of five."""
+    """Values of each step (light) and their running mean (dark), on a log scale where they span a factor of five."""
     figure, axes = new_axes(6.5, height)
     axes.plot(steps, values, color=LIGHT, linewidth=0.8, label="each step")
     span = max(4, len(values) // 40)
-    axes.plot(steps, _running_mean(values, span), color=DARK, linewidth=1.8, label=f"running mean ({span} steps)")
     if values.min() > 0 and values.max() > 5 * values.min():
+        # A mean of the values would lag behind where they fall by powers of ten.
+        smooth = np.exp(_running_mean(np.log(values), span))
         axes.set_yscale("log")
+    else:
+        smooth = _running_mean(values, span)
+    axes.plot(steps, smooth, color=DARK, linewidth=1.8, label=f"running mean ({span} steps)")
     axes.set_xlabel("step")
     axes.set_ylabel(name)
     axes.margins(x=0)
