@@ -121,6 +121,17 @@ class TestPlantedFaults:
         assert [finding.name for finding in diagnosis.findings] == ["samples are noise"]
         assert "max_train_steps 2000 instead of 15" in diagnosis.text()
 
+    def test_a_run_that_was_stopped_too_early_is_to_go_on(self, cards, tmp_path):
+        steps = train(SOUND.replace(prediction_type="epsilon", max_train_steps=500), cards, tmp_path / "run")
+        while next(steps).step < 10:
+            pass
+        steps.close()
+        diagnosis = diagnose(tmp_path / "run", progress=False)
+        assert "samples are noise" in [finding.name for finding in diagnosis.findings]
+        assert {finding.remedy for finding in diagnosis.findings} == {
+            "train on to the end (--resume): it stands at 10 of 500 steps"
+        }
+
     def test_weights_that_are_not_finite(self, run, cards):
         def overflow(weights):
             weights["mid_block.resnets.0.conv1.weight"][0, 0, 0, 0] = torch.inf

@@ -62,9 +62,9 @@ def check_learning_rate(run: Examination) -> Finding | None:
             seen.append(f"the {name} jumped {len(jumps)} times to {SPIKE:g} times its highest before, as at {steps}")
     if not seen:
         return None
-    config = run.config or (run.model.config if run.model else None)
+    config = run.settings
     rate = config.learning_rate if config else max(row.get("learning_rate", 0.0) for row in run.log)
-    warm_up = max(config.lr_warmup_steps if config else 0, round(USUAL_WARM_UP * _planned_steps(run)))
+    warm_up = max(config.lr_warmup_steps if config else 0, round(USUAL_WARM_UP * run.planned_steps))
     remedy = f"train anew with learning_rate {rate / 10:.1g} instead of {rate:g}, and lr_warmup_steps {warm_up}"
     return Finding("learning rate too high", "error", "; ".join(seen), remedy)
 
@@ -93,7 +93,7 @@ def check_falling(run: Examination) -> Finding | None:
     loss = np.array([row["loss"] for row in run.log], float)
     if len(loss) < FEWEST_STEPS or not np.isfinite(loss).all() or check_learning_rate(run):
         return None
-    config = run.config or (run.model.config if run.model else None)
+    config = run.settings
     cards_a_step = config.train_batch_size * config.gradient_accumulation_steps if config else 1
     early = min(len(loss) // 4, max(5, len(loss) // 100, FIRST_CARDS // cards_a_step))
     first, last = loss[:early].mean(), loss[-max(5, len(loss) // 10) :].mean()
@@ -114,7 +114,7 @@ def check_falling(run: Examination) -> Finding | None:
 
 def check_warm_up(run: Examination) -> Finding | None:
     """A warm-up that takes more than a fifth of the run."""
-    steps = _planned_steps(run)
+    steps = run.planned_steps
     if not run.config or not steps or run.config.lr_warmup_steps <= LONGEST_WARM_UP * steps:
         return None
     warm_up = run.config.lr_warmup_steps
@@ -138,14 +138,14 @@ def check_average(run: Examination) -> Finding | None:
         cause += f", their loss is {run.errors['averaged'].mean():.4f} and that of these {run.errors['raw'].mean():.4f}"
     if behind <= EMA_BEHIND and worse <= EMA_WORSE:
         return None
-    decay = run.model.config.ema_decay
-    steps = max(20, len(run.log) or (run.manifest or {}).get("steps", 0))
+    decay, steps = run.model.config.ema_decay, max(20, run.steps)
     fitting = 1 - 10 / steps
-    remedy = (
-        f"train anew with ema_decay {fitting:.4g} (the last tenth of {steps} steps) instead of {decay:g}"
-        if decay > fitting
-        else f"train longer: --resume with max_train_steps {4 * steps} instead of {steps}"
-    )
+    if run.steps < run.planned_steps:
+        remedy = f"train on to the end (--resume): it stands at {run.steps} of {run.planned_steps} steps"
+    elif decay > fitting:
+        remedy = f"train anew with ema_decay {fitting:.4g} (the last tenth of {steps} steps) instead of {decay:g}"
+    else:
+        remedy = f"train longer: --resume with max_train_steps {4 * steps} instead of {steps}"
     return Finding("averaged weights lag behind", "error", f"of the averaged weights: {cause}", remedy)
 
 
@@ -161,10 +161,3 @@ def way_behind(run: Examination) -> float:
     )
     way = raw - initial
     return float(1 - (averaged - initial) @ way / (way @ way)) if way.any() else 0.0
-
-
-def _planned_steps(run: Examination) -> int:
-    """Steps that the run was to take; 0 where nothing says so."""
-    if run.log:
-        return run.log[-1].get("total_steps", run.log[-1]["step"])
-    return (run.config.max_train_steps if run.config else None) or (run.manifest or {}).get("steps", 0)

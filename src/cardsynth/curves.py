@@ -26,7 +26,7 @@ def plot_gradient_norm(rows: Sequence[dict[str, Any]], max_grad_norm: float | No
     if max_grad_norm is not None:
         axes = figure.axes[0]
         axes.axhline(max_grad_norm, color=WARNING, linewidth=1, linestyle="--", label=f"clipped to {max_grad_norm:g}")
-        axes.legend(framealpha=1, edgecolor="none")
+        axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -54,13 +54,10 @@ def plot_loss_by_timestep(errors: dict[str, TimestepErrors]) -> Figure:
     for axes, (kind, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         for index, (name, found) in enumerate(errors.items()):
             mean, error = mean_and_error(getattr(found, kind))
-            edges = np.array(found.edges)
-            aside = 0.15 * (index - (len(errors) - 1) / 2)  # of a bin, so that equal lines do not hide each other
-            places = edges[:-1] + np.diff(edges) * (0.5 + aside)
-            look = {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)], "linewidth": 1.4}
-            axes.errorbar(
-                places, mean, 2 * np.nan_to_num(error), capsize=2, marker="o", markersize=3, label=name, **look
-            )
+            middle = (np.array(found.edges[1:]) + np.array(found.edges[:-1])) / 2
+            # Dashes on top of a whole line, so that equal lines do not hide each other.
+            look = {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)], "linewidth": 1.8}
+            axes.errorbar(middle, mean, 2 * np.nan_to_num(error), capsize=2, label=name, **look)
         axes.set_yscale("log")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("timestep (0: the card, last: noise)")

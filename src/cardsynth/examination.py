@@ -67,6 +67,22 @@ class Examination:
     errors: dict[str, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken; 0 where nothing says so."""
+        return self.log[-1]["step"] if self.log else (self.manifest or {}).get("steps", 0)
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps that the run was to take; where nothing says so, those taken."""
+        planned = self.log[-1].get("total_steps") if self.log else self.config and self.config.max_train_steps
+        return planned or self.steps
+
+    @property
+    def settings(self) -> TrainingConfig | None:
+        """The run's settings, or for a folder without them what its net tells."""
+        return self.config or (self.model.config if self.model else None)
+
 
 def examine(
     run: str | Path, real: str | Path | Cards | None = None, count: int = 20, progress: bool = True

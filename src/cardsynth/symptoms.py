@@ -73,10 +73,11 @@ def _remedy_of_noise(run: Examination) -> str:
         return f"draw with num_inference_steps 20 instead of {config.num_inference_steps}; if that is noise, train on"
     if config.guidance_scale > 5:
         return f"draw with guidance_scale 2 instead of {config.guidance_scale:g}; if that is noise, train on"
-    steps = len(run.log) or (run.manifest or {}).get("steps", 0)
+    if run.steps < run.planned_steps:
+        return f"train on to the end (--resume): it stands at {run.steps} of {run.planned_steps} steps"
     return (
-        f"mend what else is named here; then train longer: --resume with max_train_steps {max(2000, 4 * steps)}"
-        f" instead of {steps}"
+        f"mend what else is named here; then train longer: --resume with max_train_steps {max(2000, 4 * run.steps)}"
+        f" instead of {run.steps}"
     )
 
 
@@ -91,7 +92,7 @@ def check_copies(run: Examination) -> Finding | None:
     if copies <= among_real + COPIES:
         return None
     cards = len(run.real)
-    seen = len(run.log) * run.model.config.train_batch_size * run.model.config.gradient_accumulation_steps
+    seen = run.steps * run.model.config.train_batch_size * run.model.config.gradient_accumulation_steps
     cause = (
         f"{copies:.0%} of the drawn cards lie within {NEAR_COPY * usual:.1f} grey levels of a training card, as do"
         f" {among_real:.0%} of the training cards; usual among these is {usual:.1f}, and of drawn ones"
@@ -99,7 +100,7 @@ def check_copies(run: Examination) -> Finding | None:
     )
     times = f"each of the {cards} cards was seen {seen / cards:.0f} times; " if seen else ""
     remedy = (
-        f"{times}take more cards, or train anew with max_train_steps {max(1, len(run.log) // 4)} and dropout"
+        f"{times}take more cards, or train anew with max_train_steps {max(1, run.steps // 4)} and dropout"
         f" {max(0.1, run.model.config.dropout):g}"
     )
     return Finding("over-fitting: copies of training cards", "error", cause, remedy)
@@ -226,7 +227,7 @@ def _are_pictures(run: Examination) -> bool:
 
 def other_learning_rate(run: Examination, factor: float) -> str:
     """What to set in place of a run's learning rate, in words."""
-    config = run.config or (run.model.config if run.model else None)
+    config = run.settings
     return (
         f"learning_rate {config.learning_rate * factor:.1g} instead of {config.learning_rate:g}"
         if config
