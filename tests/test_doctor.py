@@ -288,6 +288,15 @@ class TestMissingParts:
         assert "no saved model yet" in diagnosis.text()
         assert [finding.name for finding in diagnosis.findings] == ["warm-up longer than a fifth of the run"]
 
+    def test_a_run_that_goes_on_or_was_cut_off(self, cards, tmp_path):
+        steps = train(SOUND, cards, tmp_path / "run")
+        while next(steps).step < 12:
+            pass
+        cut_off = shutil.copytree(tmp_path / "run", tmp_path / "cut_off")
+        steps.close()
+        assert "the log goes to step 12 and the last checkpoint to none" in diagnose(cut_off).text()
+        assert "the log goes to" not in diagnose(tmp_path / "run", progress=False).text()
+
     @pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model.safetensors", "settings.json", "log.jsonl"])
     def test_broken_files(self, run, part):
         (run / part).write_bytes(b"\x00\xff broken")

@@ -116,6 +116,11 @@ def examine(
     )
     saved = checkpoints(run)
     raw = attempt(lambda: _raw_weights(saved[-1]) if saved else None, "a checkpoint ")
+    if log and not _is_saved(saved, log[-1]):
+        notes.append(
+            f"the log goes to step {log[-1]['step']} and the last checkpoint to {saved[-1].name if saved else 'none'}:"
+            " the run goes on still, or was cut off; had its loss become infinite, a lower learning_rate is the remedy"
+        )
     whole = Examination(run, config, tuple(log), manifest, model, raw=raw)
     if model:
         averaged = {name: value.cpu() for name, value in model.unet.state_dict().items()}
@@ -145,6 +150,12 @@ def _steps(run: Path) -> list[dict[str, Any]]:
     rows = [row for row in read_log(run) if isinstance(row, dict)]
     rows = [{name: value for name, value in row.items() if isinstance(value, (int, float))} for row in rows]
     return [row for row in rows if {"step", "loss"} <= set(row)]
+
+
+def _is_saved(saved: list[Path], last: dict[str, Any]) -> bool:
+    """Whether the last logged step is in a checkpoint, or the run's last, whose checkpoints may have been deleted."""
+    done = last["step"] >= last.get("total_steps", 0)
+    return done or bool(saved and saved[-1].name == f"step_{last['step']:06d}")
 
 
 def _raw_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
