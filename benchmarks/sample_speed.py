@@ -16,14 +16,16 @@ del os.environ["OMP_WAIT_POLICY"]
 import numpy as np
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
-from kid import Distance, Ruler, build_ruler, features, kid
 from PIL import Image, ImageDraw
+from ruler import Ruler, build_ruler
 
 from cardsynth.cards import Cards, denormalize
+from cardsynth.classes import ClassFigures, class_figures
 from cardsynth.demo import DEMO_STYLES
 from cardsynth.diffusion import build_sampler
-from cardsynth.evaluation import Agreement, agreement
 from cardsynth.judge import ask
+from cardsynth.masks import MaskFigures, clean_classes, mask_figures
+from cardsynth.metrics import Figure
 from cardsynth.runs import TrainedModel, describe_environment, load_model
 from cardsynth.sampling import card_grid, choose_labels, generate
 
@@ -113,12 +115,14 @@ def cached_cards(model: TrainedModel, contender: Contender, count: int, cache: P
     return torch.from_numpy(np.load(path)["pixels"])
 
 
-def judge(ruler: Ruler, model: TrainedModel, pixels: torch.Tensor) -> tuple[Distance, Agreement]:
-    """KID of cards of seeds from 0, and how far the ruler's net agrees with their labels and masks."""
+def judge(ruler: Ruler, model: TrainedModel, pixels: torch.Tensor) -> tuple[Figure, ClassFigures, MaskFigures]:
+    """KID of cards of seeds from 0, and how far the ruler's judge agrees with their labels and masks."""
     labels = [model.labels.index(label) for label in choose_labels(model, range(len(pixels)), None)]
     cards = Cards(pixels, torch.tensor(labels), model.labels)
-    distance = kid(features(ruler, pixels), cards.labels, ruler.real, ruler.real_labels)
-    return distance, agreement(cards, ask(ruler.net, cards))
+    distance = ruler.kid(pixels, cards.labels)
+    verdict = ask(ruler.judge, cards)
+    of_classes = class_figures("judge", cards.labels, verdict.labels, cards.label_names)
+    return distance, of_classes, mask_figures(cards, verdict.masks, clean_classes(cards))
 
 
 def measure(model: TrainedModel, contenders: list[Contender], repeats: int) -> dict[str, list[float]]:
@@ -197,8 +201,7 @@ def main() -> None:
     result = {**describe_environment(), "threads": arguments.threads, "cards": arguments.cards}
     if judged:
         ruler = build_ruler(model.config.size, DEMO_STYLES, RULER_CARDS, RULER_CARDS, 0, RULER_SEED)
-        some, rest = slice(arguments.cards), slice(arguments.cards, None)
-        floor = kid(ruler.real[some], ruler.real_labels[some], ruler.real[rest], ruler.real_labels[rest])
+        floor = ruler.floor(arguments.cards, by_class=True)
         about = f"{ruler.real.shape[1]} features of a net that names {ruler.accuracy:.1%} of the classes of real cards"
         result |= {"ruler": about, "floor": asdict(floor)}
         print(f"KID: {about}; {arguments.cards} real cards against {len(ruler.real) - arguments.cards} others: {floor}")
@@ -208,10 +211,11 @@ def main() -> None:
         row = {"name": contender.name, "net_calls": contender.net_calls(model), **asdict(contender)}
         line = f"{contender.name:46} {contender.net_calls(model):>9}"
         if contender.name in samples:
-            distance, agreed = judge(ruler, model, samples[contender.name])
-            row |= {"kid": distance.value, "kid_error": distance.error, "agreement": asdict(agreed)}
+            distance, of_classes, masks = judge(ruler, model, samples[contender.name])
+            row |= {"kid": asdict(distance)}
+            row |= {"classes": asdict(of_classes), "masks": asdict(masks)}
             line += f" {distance.value:>7.3f} {distance.low:>7.3f} {distance.high:>7.3f}"
-            line += f" {agreed.accuracy:>6.1%} {agreed.mean_mask_iou:>5.3f}"
+            line += f" {of_classes.accuracy.value:>6.1%} {masks.mean_iou.value:>5.3f}"
         else:
             line += " " * 37
         if found := speeds.get(contender.name):

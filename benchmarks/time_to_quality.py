@@ -6,8 +6,8 @@ as fit into its time at the pace of its first steps. The tutorial's pace is take
 so that its training may be stopped and begun anew, or run beside other work. What is trained stays in `--work`, and is
 not trained again.
 
-Quality is KID (kid.py) against cards that neither has seen, RGB alone, classes left out of account. The tutorial's net
-is sampled by DPM-Solver++ in 50 steps and by DDPM in 100, and the better of the two counts; the demo by its own
+Quality is KID (ruler.py) against cards that neither has seen, RGB alone, classes left out of account. The tutorial's
+net is sampled by DPM-Solver++ in 50 steps and by DDPM in 100, and the better of the two counts; the demo by its own
 settings.
 """
 
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch  # before cardsynth, which would choose how PyTorch's threads wait
-from kid import build_ruler, features, kid
 from PIL import Image
+from ruler import build_ruler
 from tutorial import SMALL_NET, tutorial_loader, tutorial_net, tutorial_steps
 
 from cardsynth.cards import cards_for
@@ -133,9 +133,7 @@ def main() -> None:
         render_cards(data, TRAINING_CARDS, SIZE, styles=DEMO_STYLES)
     stages = train_all(data, arguments.minutes, arguments.work)
     ruler = build_ruler(SIZE, DEMO_STYLES, 1500, arguments.count, seed=0, first_seed=RULER_SEED)
-    labels = torch.zeros(arguments.count, dtype=torch.long)
-    half = len(ruler.real) // 2
-    floor = kid(ruler.real[:half], labels[:half], ruler.real[half:], labels[half:])
+    floor = ruler.floor(len(ruler.real) // 2, by_class=False)
     rows: list[dict[str, Any]] = []
     shown = []
     for row in stages:
@@ -148,16 +146,17 @@ def main() -> None:
             ways = {"its own": pixels[:, :3]}
         else:
             ways = sample_tutorial(folder, arguments.count)
-        distances = {way: kid(features(ruler, pixels), labels, ruler.real, labels) for way, pixels in ways.items()}
+        distances = {way: ruler.kid(pixels) for way, pixels in ways.items()}
         best = min(distances, key=lambda way: distances[way].value)
-        row |= {"sampling": best, "kid": round(distances[best].value, 5), "error": round(distances[best].error, 5)}
+        found = distances[best]
+        row |= {"sampling": best, **{name: round(value, 5) for name, value in vars(found).items()}}
         rows.append(row)
         shown.append(ways[best][:12])
         trained = f"{row['recipe']:<20} {row['minutes']:>5.1f} min {row['steps']:>6} steps"
-        print(f"{trained}  KID {row['kid']} ± {row['error']} ({best})", flush=True)
-    print(f"floor, drawn cards against drawn cards: {floor.value:.5f} ± {floor.error:.5f}")
+        print(f"{trained}  KID {found.text()} ({best})", flush=True)
+    print(f"floor, drawn cards against drawn cards: {floor.text()}")
     if arguments.out:
-        result = {"training_cards": TRAINING_CARDS, "judged": arguments.count, "floor": floor.value, "results": rows}
+        result = {"training_cards": TRAINING_CARDS, "judged": arguments.count, "floor": vars(floor), "results": rows}
         result["ruler_accuracy"] = ruler.accuracy
         arguments.out.with_suffix(".json").write_text(
             json.dumps({**describe_environment(), **result}, indent=2) + "\n", encoding="utf-8"

@@ -1,6 +1,7 @@
 """Cards and a trained run that many tests share."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from cardsynth.cards import Cards, cards_for
 from cardsynth.config import get_preset
 from cardsynth.render import render_cards
 from cardsynth.training import train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept between runs is kept apart from the user's."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CARDSYNTH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,11 @@ def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
     assert [row["seed"] for row in read_metadata(made / "metadata.jsonl")] == [0, 1, 2, 3, 4, 5, 6, 16]
     code, said = cardsynth("evaluate", "--real", drawn, "--generated", made, "--size", "40x32")
     assert code == 0, said
-    assert json.loads((made / "report/figures.json").read_text())["generated"]["count"] == 8
+    assert "Copied? (near-copies by grey levels)" in said
+    assert json.loads((tmp_path / "made_evaluation/evaluation.json").read_text())["counts"]["generated"] == 8
+    code, said = cardsynth("evaluate", "--real", drawn, "--generated", made, "--out", made / "report")
+    assert code == 1
+    assert "choose a folder beside it" in said
     code, said = cardsynth("check", made)
     assert "error" not in said.lower().replace("no errors", "").replace("0 errors", ""), said
 

@@ -8,6 +8,7 @@ import pytest
 from run_notebooks import ROOT, clean, run_notebooks
 
 from cardsynth.folder import read_metadata
+from cardsynth.rating_tables import read_ratings
 from cardsynth.runs import read_manifest
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -18,6 +19,7 @@ SMALL = {
     "fresh_cards": 40,
     "sampler_steps": {"dpmsolver++": 2, "unipc": 2, "ddim": 2, "ddpm": 2},
     "guidance_scales": (1.0, 2.0),
+    "cards_to_compare": 1,
 }
 
 
@@ -61,17 +63,27 @@ def test_notebooks_leave_the_folders_that_the_next_ones_take(executed):
     assert [row["seed"] for row in made] == list(range(10))
     assert {row["label"] for row in made} == {row["label"] for row in drawn}
     assert all((folder / "generated_cards/demo" / row["mask_file_name"]).is_file() for row in made)
-    figures = json.loads((folder / "generated_cards/demo/report/figures.json").read_text())
-    assert figures["generated"]["count"] == 10
-    assert len(figures["nearest"]) == 10
-    assert (folder / "generated_cards/demo/report/index.html").stat().st_size > 10_000
+    figures = json.loads((folder / "runs/demo/evaluation.json").read_text())
+    assert figures["counts"]["generated"] == 10
+    assert len(figures["copies"][0]["nearest"]) == 10
+    assert (folder / "runs/demo/evaluation.html").stat().st_size > 10_000
+
+
+def test_pairs_to_rate_and_simulated_ratings_are_left_and_nobody_rated(executed):
+    left = executed[0] / "runs/similarity"
+    assert {path.name for path in left.iterdir()} == {"pictures", "simulated.csv"}
+    ratings = read_ratings(left / "simulated.csv")
+    assert {rating.rater for rating in ratings} == {"simulated 1", "simulated 2", "simulated 3"}
+    named = {name for rating in ratings for name in (rating.pair.first, rating.pair.second)}
+    assert {path.name for path in (left / "pictures").iterdir()} == named
+    assert (len(ratings), len(named)) == (45, 16)
 
 
 def test_notebooks_write_nothing_else(executed):
     folder, _ = executed
     assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
     made = {path.name for path in (folder / "runs").iterdir()}
-    assert made == {"demo_cards", "demo", "demo_pages", "demo_pages_cards", "demo_pages_cards_review"}
+    assert made == {"demo_cards", "demo", "demo_pages", "demo_pages_cards", "demo_pages_cards_review", "similarity"}
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 

@@ -10,8 +10,9 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 
 from cardsynth.cards import Cards
+from cardsynth.classes import class_figures
+from cardsynth.copies import Nearest, copying
 from cardsynth.curves import plot_log
-from cardsynth.evaluation import Agreement
 from cardsynth.folder import read_metadata
 from cardsynth.plots import (
     DARK,
@@ -50,8 +51,11 @@ def greys(figure):
     return [int(tile[0, 0, 0]) for tile in tiles(figure)]
 
 
-def figures(confusion, count=None):
-    return Agreement(count or int(np.sum(confusion)), 0.5, {}, confusion, {}, None)
+def figures(confusion):
+    """What a classifier says of cards, from how often it says what."""
+    pairs = [(row, column) for (row, column), count in np.ndenumerate(confusion) for _ in range(count)]
+    labels, said = torch.tensor(pairs).T
+    return class_figures("mine", labels, said, ["A", "B"][: len(confusion)])
 
 
 class TestCardFigures:
@@ -97,9 +101,10 @@ class TestCardFigures:
 
     def test_nearest_pairs_come_closest_first(self):
         generated, training = flat_cards([50, 60, 70]), flat_cards([69, 51, 0])
-        figure = show_nearest(generated, training, [1, 1, 0], [1.0, 9.0, 0.5], count=2)
+        nearest = Nearest(torch.tensor([1, 1, 0]), torch.tensor([1.0, 9.0, 0.5]))
+        figure = show_nearest(generated, training, copying(nearest, nearest, "grey levels"), count=2)
         assert greys(figure) == [70, 50, 69, 51]
-        assert [text for text in texts(figure) if text.startswith("RMS")] == ["RMS 0.5", "RMS 1.0"]
+        assert texts(figure)[:2] == ["0.5", "1.0"]
 
     def test_side_by_side_goes_by_the_names_of_classes(self):
         real = flat_cards([10, 20, 30], [0, 1, 2], ["A", "B", "C"])
@@ -127,12 +132,12 @@ class TestCharts:
             plot_classes({})
 
     def test_a_confusion_matrix_shows_counts_and_shares_of_the_row(self):
-        figure = plot_confusion(figures([[3, 1], [0, 0]]), ["A", "B"], figures([[2, 0], [1, 7]]))
+        figure = plot_confusion(figures([[3, 1], [0, 0]]), figures([[2, 0], [1, 7]]))
         generated, held_out = ([text.get_text() for text in axes.texts] for axes in figure.axes)
         assert generated == ["3\n75%", "1\n25%", "0", "0"]
         assert held_out == ["2\n100%", "0", "1\n12%", "7\n88%"]
-        assert [axes.get_title() for axes in figure.axes] == ["4 generated cards", "10 held-out known cards"]
-        assert len(plot_confusion(figures([[1]]), ["A"]).axes) == 1
+        assert [axes.get_title() for axes in figure.axes] == ["4 generated cards", "10 real cards, held out"]
+        assert len(plot_confusion(figures([[1]])).axes) == 1
 
 
 def test_figures_are_whole_pictures_and_leave_pyplot_alone(trained_run):

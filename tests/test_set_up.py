@@ -58,20 +58,20 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = """
-        config folder diffusion styles press players paper films shapes processes
-        fitting model order device readme ornaments gum marks spots outlines journal metrics ratings
-        reading faults portraits landscapes runs hub stains scans straighten upright
-        cache rows layouts
+        config folder diffusion styles press players paper films shapes processes metrics ratings
+        fitting model order device ornaments gum marks spots outlines journal summary copies
+        readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
+        hub rating_session cache rows layouts
         cards
-        denoise losses
+        denoise classes masks losses
         printing sampling recorder check judge sheets learner
         features examination
-        similarity symptoms
-        course
-        render trainer evaluation pages estimate doctor
+        similarity evaluation symptoms
+        render validation pages course
+        trainer estimate pairs doctor
         training
         drive plots
-        widgets report curves
+        widgets rating_panel pair_plots report curves
         demo
         __main__
     """.strip().splitlines()

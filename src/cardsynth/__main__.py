@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -188,20 +189,38 @@ def generate(
 def evaluate(
     real: Annotated[Path, Text(help="Card folder that the model was trained on.")],
     generated: Annotated[Path, Text(help="Card folder of generated cards.")],
-    known: Annotated[Path | None, Text(help="Cards to train the judge on; default: the real ones.")] = None,
-    out: Annotated[Path | None, Text(help="Folder for the page; default: report/ in the generated.")] = None,
+    held_out: Annotated[
+        Path | None, Text(help="Real cards that it was not trained on; default: a part of real.")
+    ] = None,
+    out: Annotated[
+        Path | None, Text(help="Folder for figures and page, like the run's; default: GENERATED_evaluation.")
+    ] = None,
+    net: Annotated[
+        Literal["cardnet", "inception-2015-12-05", "dinov2", "clip"], Text(help="What measures distances.")
+    ] = "cardnet",
+    weights: Annotated[
+        Path | None, Text(help="File or folder of that net's weights; default: the usual cache.")
+    ] = None,
     size: Annotated[str, SIZE_HELP] = "80x64",
     fit: Annotated[Fit, Text(help="How pictures of another shape fit.")] = "crop",
+    seed: Annotated[int, Text(help="Seed of all that is drawn at random.")] = 0,
 ) -> None:
-    """Judge generated cards: class, masks, nearest training cards; writes figures.json and a page."""
+    """Judge generated cards: like real ones, of their class, masks true, copied; writes evaluation.json and a page."""
     from cardsynth.cards import read_cards
     from cardsynth.evaluation import evaluate as evaluate_cards
-    from cardsynth.folder import REPORT_FOLDER
-    from cardsynth.report import write_report
+    from cardsynth.report import check_place, write_report
+    from cardsynth.summary import in_short
 
+    out = check_place(out or generated.with_name(f"{generated.name}_evaluation"))
     training, made = (read_cards(folder, parse_size(size), fit) for folder in (real, generated))
-    figures = evaluate_cards(training, made, read_cards(known, parse_size(size), fit) if known else None)
-    page = write_report(out or generated / REPORT_FOLDER, training, made, figures, title=f"{generated.name}")
+    unseen = read_cards(held_out, parse_size(size), fit) if held_out else None
+    figures = evaluate_cards(training, made, unseen, net, weights, seed)
+    page = write_report(out, training, made, figures, title=f"{generated.name}: {len(made)} generated cards")
+    for line in in_short(asdict(figures)):
+        question, value, of_real, difference = line.texts()
+        print(f"{question:<42} {value:<24} real: {of_real:<24} {difference}")
+    if any(copies.alarming for copies in figures.copies):
+        print("WARNING: copies of training cards are among these; see the page.")
     print(f"Open {page}")
 
 
@@ -217,6 +236,16 @@ def doctor(
     print(diagnosis.text())
     if not diagnosis.ok:
         sys.exit(1)
+
+
+def compare(
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], Text(help="Runs, or other folders of an evaluation.json.")],
+) -> None:
+    """Put evaluated models side by side, with intervals, and say which differences mean something."""
+    from cardsynth.summary import compare as compare_evaluations
+    from cardsynth.summary import read_evaluation
+
+    print(compare_evaluations({run.name: read_evaluation(run) for run in runs}))
 
 
 def push(
@@ -275,7 +304,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
-        commands = (render, scans, check, train, doctor, generate, evaluate, push, pull, demo)
+        commands = (render, scans, check, train, doctor, generate, evaluate, compare, push, pull, demo)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__: command for command in commands},
             prog="cardsynth",

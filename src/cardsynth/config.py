@@ -100,6 +100,8 @@ class TrainingConfig:
     save_model_epochs: Annotated[int, _help("Save model and checkpoint every so many epochs.")] = 10
     checkpoints_total_limit: Annotated[int, _help("Checkpoints kept; the oldest go first.")] = 2
     eval_batch_size: Annotated[int, _help("Cards in a sample grid.")] = 16
+    kid_epochs: Annotated[int, _help("Measure KID by held-out cards every so many epochs; 0: never.")] = 0
+    kid_cards: Annotated[int, _help("Cards held out of the training for it, and drawn each time.")] = 100
     sampler: Annotated[Sampler, _help("Sampler in sample grids, and by default in sampling.")] = "dpmsolver++"
     num_inference_steps: Annotated[int, _help("Net calls a card in sample grids, and by default in sampling.")] = 50
     guidance_scale: Annotated[float, _help("Guidance in sample grids, and by default in sampling; 1: none.")] = 1.0
@@ -135,8 +137,8 @@ class TrainingConfig:
             raise ValueError(f"max_train_steps must be above 0 or left out, and is {self.max_train_steps}")
         if not 0 <= self.snr_floor <= self.snr_gamma:
             raise ValueError(f"snr_floor must lie in 0 to snr_gamma ({self.snr_gamma}), and is {self.snr_floor}")
-        if self.lr_warmup_steps < 0 or self.seed < 0 or self.weight_decay < 0:
-            raise ValueError("lr_warmup_steps, seed and weight_decay must not be negative")
+        if min(self.lr_warmup_steps, self.seed, self.weight_decay, self.kid_epochs) < 0:
+            raise ValueError("lr_warmup_steps, seed, weight_decay and kid_epochs must not be negative")
         if not self.block_out_channels or any(c <= 0 or c % self.norm_num_groups for c in self.block_out_channels):
             raise ValueError(
                 f"block_out_channels must be multiples of norm_num_groups ({self.norm_num_groups}),"
@@ -214,9 +216,13 @@ PRESETS: dict[str, TrainingConfig] = {
         negative_label="CLEAN",
         guidance_limit=0.05,
     ),
-    "card": _OURS.replace(num_epochs=200),
+    "card": _OURS.replace(num_epochs=200, kid_epochs=10),
     "card_large": _OURS.replace(
-        height=320, width=256, block_out_channels=(64, 128, 192, 256, 384, 512), attention_levels=(4, 5)
+        height=320,
+        width=256,
+        block_out_channels=(64, 128, 192, 256, 384, 512),
+        attention_levels=(4, 5),
+        kid_epochs=10,
     ),
     # For tests: seconds.
     "smoke": _OURS.replace(

@@ -1,5 +1,6 @@
 """The demo: draw cards, train on them, generate labelled cards, judge them."""
 
+import shutil
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -10,11 +11,11 @@ from cardsynth.drive import drive_training
 from cardsynth.evaluation import evaluate
 from cardsynth.folder import REPORT_FOLDER, read_metadata
 from cardsynth.render import draw_cards, render_cards
-from cardsynth.report import write_report
+from cardsynth.report import grid_by_class, write_report
 from cardsynth.runs import load_model
 from cardsynth.sampling import write_cards
 
-# Seeds from here on are never drawn for training, so that the judge learns from cards that the model has not seen.
+# Seeds from here on are never drawn for training, so that the model is judged by cards that it has not seen.
 FRESH_SEED = 1_000_000
 # One style, so that a small model learns it in minutes.
 DEMO_STYLES = ("a",)
@@ -26,7 +27,7 @@ def run_demo(
     run: str | Path = "runs/demo",
     out: str | Path = "generated_cards/demo",
     count: int = 2000,
-    generated: int = 100,
+    generated: int = 400,
     fresh: int = 1000,
 ) -> Path:
     """Go from nothing to judged, labelled, generated cards; what stands already is kept. Returns the page to open."""
@@ -48,11 +49,14 @@ def run_demo(
         write_cards(model, out, seeds)
 
     page = out / REPORT_FOLDER / "index.html"
-    print(f"4 of 4  Judging them by a net trained on {fresh} freshly drawn cards", flush=True)
-    if not page.is_file():
+    print(f"4 of 4  Judging them by the training cards and {fresh} freshly drawn ones", flush=True)
+    if seeds or not page.is_file():
         drawn = draw_cards(fresh, config.size, seed=FRESH_SEED, styles=DEMO_STYLES)
-        known = stack_cards(tqdm(drawn, "Drawing fresh cards", fresh, unit="card"))
+        held_out = stack_cards(tqdm(drawn, "Drawing fresh cards", fresh, unit="card"), "freshly drawn cards")
         made = cards_for(config, out)
-        evaluation = evaluate(cards, made, known)
-        write_report(page.parent, cards, made, evaluation, title=f"{out.name}: {len(made)} generated cards")
+        evaluation = evaluate(cards, made, held_out)
+        written = write_report(run, cards, made, evaluation, title=f"{out.name}: {len(made)} generated cards")
+        page.parent.mkdir(exist_ok=True)
+        grid_by_class(made).save(page.with_name("grid.png"))
+        shutil.copyfile(written, page)
     return page

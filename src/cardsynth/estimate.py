@@ -21,6 +21,7 @@ from cardsynth.learner import Learner
 from cardsynth.model import build_unet
 from cardsynth.order import total_train_steps
 from cardsynth.runs import describe_machine
+from cardsynth.validation import hold_out
 
 CONTEXT_GB = 0.8  # what CUDA and its libraries take for themselves
 LONGEST_TIMING = 60  # seconds after which timing on a CPU ends, ten steps or not
@@ -106,10 +107,11 @@ def estimate_run(
     batch = config.train_batch_size * config.gradient_accumulation_steps
     learner = Learner(config, cards) if memory_gb is None else None
     seconds = _time_steps(learner, timed_steps) if learner else None
+    shown, _ = hold_out(config, cards)
     return Estimate(
         parameters=parameters,
         teraflops=3 * flops * batch / 1e12,
-        steps=total_train_steps(config, len(cards), learner.accelerator.num_processes if learner else 1),
+        steps=total_train_steps(config, len(shown), learner.accelerator.num_processes if learner else 1),
         batch=config.train_batch_size,
         micro_batch=micro_batch,
         memory_gb=needed_gb(config, micro_batch),

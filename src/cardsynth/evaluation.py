@@ -1,61 +1,100 @@
-"""How good are generated cards: of their class, under their masks, and not copied from the training cards."""
+"""How good are generated cards: how close to real ones, how varied, of their class, under their masks, and not copied.
+
+Every figure has an interval of 95 %, and beside it stands the same figure of real cards that the generator has not
+seen: no generator can do better, but by chance.
+"""
 
 import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
 from cardsynth.cards import Cards
+from cardsynth.classes import ClassFigures, class_figures, train_vector_classifier
+from cardsynth.copies import Copying, copying, nearest_in_features, nearest_in_pixels
+from cardsynth.features import FeatureNet, build_features, cardnet, known_judge
 from cardsynth.folder import CardError, write_atomically
-from cardsynth.judge import Verdict, ask, train_judge
+from cardsynth.judge import Verdict, ask
+from cardsynth.masks import MaskFigures, clean_classes, mask_figures
+from cardsynth.metrics import Figure, TooFewCards, frechet_distance, kernel_distance, manifold
+
+MOST = 5000  # cards of a set whose features are compared: memory grows with the square
+LEAST = 8  # cards of a set that are judged at all
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far a judge agrees with the labels and masks of cards.
+class Distance:
+    """A figure of two sets of features, and its floor, that of real cards against real cards, at the same counts.
 
-    `confusion` counts cards by label (row) and judged class (column). `mask_iou` is the mean over a class's cards of
-    the intersection over union of mask and judged damage (0 to 1); cards without damage in either are left out.
+    `net` names the feature net, with its dimension, both counts and the size. Where there is no figure, `refused` says
+    why.
     """
 
-    count: int
-    accuracy: float | None
-    class_accuracy: dict[str, float]
-    confusion: list[list[int]]
-    mask_iou: dict[str, float]
-    mean_mask_iou: float | None
+    name: str
+    net: str
+    generated: Figure | None
+    floor: Figure | None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a classifier says of generated cards, and of real held-out ones."""
+
+    generated: ClassFigures
+    held_out: ClassFigures
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of generated cards, with the judge's on cards that are known to be right beside them.
+    """All figures of generated cards; `classes`, `masks` and `held_out_masks` are empty for cards without them.
 
-    `nearest` holds, for each generated card, the index of the closest training card, and `distance` their root mean
-    square difference in grey levels (0 to 255) at half size; `fresh_distance` is the median for held-out real cards.
+    missing: classes of the real cards that none of the generated ones has.
     """
 
-    label_names: list[str]
-    generated: Agreement
-    held_out: Agreement
-    chance: float | None
-    judged_with: str
-    nearest: list[int]
-    distance: list[float]
-    median_distance: float
-    fresh_distance: float
+    counts: dict[str, int]
+    size: tuple[int, int]
+    label_names: tuple[str, ...]
+    missing: tuple[str, ...]
+    how: str
+    seed: int
+    distances: tuple[Distance, ...]
+    classes: tuple[Beside, ...]
+    masks: MaskFigures | None
+    held_out_masks: MaskFigures | None
+    copies: tuple[Copying, ...]
 
-    def save(self, path: str | Path) -> None:
-        """Write the figures as JSON."""
-        write_atomically(Path(path), (json.dumps(asdict(self), indent=2) + "\n").encode())
+    def distance(self, name: str) -> Distance:
+        """The figure of a name, like KID."""
+        return next(one for one in self.distances if one.name == name)
+
+    def save(self, path: str | Path, **others: Any) -> None:
+        """Write the figures as JSON, with what else is known of them (machine, model)."""
+        values = _rounded({**others, **asdict(self)})
+        write_atomically(Path(path), (json.dumps(values, indent=2) + "\n").encode())
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def select(cards: Cards, indices: torch.Tensor) -> Cards:
     """The cards at these indices, in their order."""
     names = tuple(cards.names[index] for index in indices.tolist()) if cards.names else ()
     return replace(cards, pixels=cards.pixels[indices], labels=cards.labels[indices], names=names)
+
+
+def shuffled(cards: Cards, seed: int) -> Cards:
+    """All cards, in an order that a seed draws."""
+    return select(cards, torch.randperm(len(cards), generator=torch.Generator().manual_seed(seed)))
 
 
 def relabel(cards: Cards, label_names: tuple[str, ...]) -> Cards:
@@ -70,74 +109,128 @@ def relabel(cards: Cards, label_names: tuple[str, ...]) -> Cards:
     return replace(cards, labels=places[cards.labels], label_names=label_names)
 
 
-def agreement(cards: Cards, verdict: Verdict) -> Agreement:
-    """Compare cards' own labels and masks with what a judge says of them."""
-    names = cards.label_names
-    confusion = torch.zeros(len(names), len(names), dtype=torch.long)
-    for label, judged in zip(cards.labels.tolist(), verdict.labels.tolist(), strict=True):
-        if names:
-            confusion[label, judged] += 1
-    right, of_class = confusion.diagonal(), confusion.sum(dim=1)
-    iou = {}
-    if cards.has_mask:
-        masks = cards.pixels[:, 3] >= 128
-        per_card, damaged = mask_iou(verdict.masks, masks), masks.any(dim=(1, 2))
-        for index, name in enumerate(names or ("all",)):
-            chosen = cards.labels == index if names else torch.ones(len(cards), dtype=torch.bool)
-            # A class that is mostly without damage by its own masks has no overlap to measure.
-            if damaged[chosen].float().mean() > 0.5:
-                iou[name] = round(per_card[chosen].nanmean().item(), 4)
-    return Agreement(
-        count=len(cards),
-        accuracy=round(right.sum().item() / len(cards), 4) if names else None,
-        class_accuracy={n: round((r / c).item(), 4) for n, r, c in zip(names, right, of_class, strict=True) if c},
-        confusion=confusion.tolist(),
-        mask_iou=iou,
-        mean_mask_iou=round(float(np.mean(list(iou.values()))), 4) if iou else None,
+def evaluate(
+    training: Cards,
+    generated: Cards,
+    held_out: Cards | None = None,
+    net: str = "cardnet",
+    weights: str | Path | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Judge generated cards by real ones: those that the generator was trained on, and others that it has not seen.
+
+    Without `held_out`, a fifth of the training cards is kept from the classifiers, to test them and to calibrate the
+    search for copies, and the distances are to one half of the training cards, their floor that of the other half. net,
+    weights: what measures distances, as of `features.build_features`. All cards are of one (height, width). Raises
+    CardError for other sizes, fewer than 8 cards or classes that the training cards do not have, and FeatureNetError
+    for a net that is not here.
+    """
+    for cards in (training, generated, *([held_out] if held_out else [])):
+        if len(cards) < LEAST:
+            raise CardError(f"{cards.source or 'the cards'}: {len(cards)} cards cannot be judged; it takes {LEAST}")
+        if cards.size != training.size:
+            raise CardError(
+                f"the cards measure {training.size} and {cards.size} (height, width); read them at one size"
+            )
+    label_names, mixed = training.label_names, shuffled(training, seed)
+    generated = relabel(generated, label_names)
+    fifth, half = len(mixed) // 5, len(mixed) // 2
+    if held_out:
+        unseen, shown = relabel(held_out, label_names), training
+        reference, others = shuffled(unseen, seed), mixed
+        how = f"{len(unseen)} real cards that the generator has not seen"
+    else:
+        unseen, shown = select(mixed, torch.arange(fifth)), select(mixed, torch.arange(fifth, len(mixed)))
+        reference = select(mixed, torch.arange(half, len(mixed)))
+        others = select(mixed, torch.arange(half))
+        how = f"a fifth of the real cards ({fifth}) to judge by, and one half of them ({len(reference)}) for distances"
+    judge = known_judge(shown, seed)
+    own = cardnet(judge, shown)
+    measured = own if net == "cardnet" else build_features(net, shown, seed, weights)
+    sets, verdicts = (generated, unseen), (ask(judge, generated), ask(judge, unseen))
+    clean = clean_classes(training) if training.has_mask else set()
+    masked = training.has_mask and generated.has_mask and unseen.has_mask
+    masks = (
+        [mask_figures(one, of.masks, clean) for one, of in zip(sets, verdicts, strict=True)] if masked else [None] * 2
+    )
+    return Evaluation(
+        counts={"real": len(training), "generated": len(generated), "held_out": len(unseen)},
+        size=training.size,
+        label_names=label_names,
+        missing=tuple(name for name, count in generated.class_counts.items() if not count),
+        how=how,
+        seed=seed,
+        distances=_distances(measured, shuffled(generated, seed), others, reference),
+        classes=_classes(shown, sets, verdicts, seed) if len(label_names) > 1 else (),
+        masks=masks[0],
+        held_out_masks=masks[1],
+        copies=_copies(own, training, generated, shown, unseen),
     )
 
 
-def mask_iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of bool masks (N, H, W), (N,) in 0 to 1; NaN where both are empty."""
-    intersection = (one & other).sum(dim=(1, 2))
-    union = (one | other).sum(dim=(1, 2))
-    return torch.where(union > 0, intersection / union, torch.nan)
+def _distances(net: FeatureNet, generated: Cards, others: Cards, reference: Cards) -> tuple[Distance, ...]:
+    """The figures of generated cards and of as many real ones of the same classes, against the same real reference."""
+    counts = [
+        torch.bincount(cards.labels[:MOST], minlength=len(cards.label_names) or 1) for cards in (generated, others)
+    ]
+    counts = torch.minimum(*counts)
+    reference = _of_classes(reference, torch.bincount(reference.labels[:MOST]))
+    one, other = (_of_classes(cards, counts) for cards in (generated, others))
+    features = [net.measure(cards.pixels) for cards in (one, other)]
+    real, labels, real_labels = net.measure(reference.pixels), one.labels, reference.labels
+    tag = net.tag(len(features[0]), len(real), generated.size)
+    fd = "FID" if net.name.startswith("inception") else "FD"
+    rows = [
+        _distance(fd, tag, lambda one: frechet_distance(one, real), features),
+        _distance("KID", tag, lambda one: kernel_distance(one, real, labels, real_labels), features),
+    ]
+    try:
+        found = [vars(manifold(one, real)) for one in features]
+        rows += [Distance(name, tag, *(one[name] for one in found)) for name in found[0]]
+    except TooFewCards as error:
+        rows += [Distance(name, tag, None, None, str(error)) for name in ("precision", "recall", "density", "coverage")]
+    return tuple(rows)
 
 
-def nearest_cards(cards: Cards, training: Cards) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each card the closest training card: its index (N,), and their RMS difference in grey levels at half size."""
-
-    def vectors(pixels: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(pixels[:, :3].float(), 2).flatten(1)
-
-    squared = torch.cdist(vectors(cards.pixels), vectors(training.pixels)).square()
-    closest = squared.min(dim=1)
-    return closest.indices, (closest.values / vectors(training.pixels[:1]).shape[1]).sqrt()
+def _of_classes(cards: Cards, counts: torch.Tensor) -> Cards:
+    """The first so many cards of each class, class by class."""
+    chosen = [torch.nonzero(cards.labels == label).flatten()[:count] for label, count in enumerate(counts.tolist())]
+    return select(cards, torch.cat(chosen))
 
 
-def evaluate(training: Cards, generated: Cards, known: Cards | None = None, seed: int = 0) -> Evaluation:
-    """Judge generated cards by a net trained on `known` cards (default: the training cards), a fifth held out.
+def _distance(
+    name: str, tag: str, measure: Callable[[torch.Tensor], Figure], features: Sequence[torch.Tensor]
+) -> Distance:
+    try:
+        return Distance(name, tag, *(measure(one) for one in features))
+    except TooFewCards as error:
+        return Distance(name, tag, None, None, str(error))
 
-    All are of one (height, width). Raises CardError for classes that the training cards do not have.
-    """
-    known = relabel(known or training, training.label_names)
-    generated = relabel(generated, training.label_names)
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(known)))
-    held_out, shown = select(known, order[: len(known) // 5]), select(known, order[len(known) // 5 :])
-    net = train_judge(shown, seed=seed)
-    nearest, distance = nearest_cards(generated, training)
-    if known.fingerprint == training.fingerprint:
-        _, fresh_distance = nearest_cards(held_out, shown)
-    else:
-        _, fresh_distance = nearest_cards(held_out, training)
-    return Evaluation(
-        label_names=list(training.label_names),
-        generated=agreement(generated, ask(net, generated)),
-        held_out=agreement(held_out, ask(net, held_out)),
-        chance=round(1 / len(training.label_names), 4) if training.label_names else None,
-        judged_with=f"a net trained on {len(shown)} known cards of {known.size[0]}x{known.size[1]}, seed {seed}",
-        nearest=nearest.tolist(),
-        distance=[round(value, 2) for value in distance.tolist()],
-        median_distance=round(distance.median().item(), 2),
-        fresh_distance=round(fresh_distance.median().item(), 2),
+
+def _classes(shown: Cards, sets: Sequence[Cards], verdicts: Sequence[Verdict], seed: int) -> tuple[Beside, ...]:
+    """What the judge says of two sets of cards, and a support vector classifier, where it has cards enough to learn."""
+    names, judge = shown.label_names, f"convolutional net ({len(shown)} cards)"
+    found = [
+        Beside(*(class_figures(judge, one.labels, of.labels, names) for one, of in zip(sets, verdicts, strict=True)))
+    ]
+    with suppress(TooFewCards):
+        support = train_vector_classifier(shown, seed)
+        found.append(Beside(*(class_figures(support.name, one.labels, support.say(one), names) for one in sets)))
+    return tuple(found)
+
+
+def _copies(net: FeatureNet, training: Cards, generated: Cards, shown: Cards, unseen: Cards) -> tuple[Copying, ...]:
+    """Copies by pixels and by features; unseen cards are held against those that were shown, which they are none of."""
+    features = {id(cards): net.measure(cards.pixels) for cards in (training, generated, shown, unseen)}
+    return (
+        copying(
+            nearest_in_pixels(generated.pixels, training.pixels),
+            nearest_in_pixels(unseen.pixels, shown.pixels),
+            "grey levels, root mean square",
+        ),
+        copying(
+            nearest_in_features(features[id(generated)], features[id(training)]),
+            nearest_in_features(features[id(unseen)], features[id(shown)]),
+            f"features of {net.name}",
+        ),
     )

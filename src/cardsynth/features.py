@@ -3,21 +3,25 @@
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cardsynth.cards import Cards, normalize
 from cardsynth.device import in_threads
 from cardsynth.judge import JudgeNet, train_judge
 
-STEPS = 600  # of cardnet's training
-FARTHEST = 4.0  # standard deviations from the mean, beyond which a feature of cardnet counts no further
-INCEPTION = "pt_inception-2015-12-05-6726825d.pth"  # the name ends in the first digits of its SHA-256
+STEPS = 250  # of the judge's training
+FARTHEST = 4.0  # standard deviations
+INCEPTION_HASH = "6726825d"  # first digits of the file's SHA-256
+INCEPTION = f"pt_inception-2015-12-05-{INCEPTION_HASH}.pth"
 INCEPTION_SOURCE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/" + INCEPTION
+NETS = ("cardnet", "inception-2015-12-05", "dinov2", "clip")
 TRANSFORMERS = {"dinov2": "facebook/dinov2-small", "clip": "openai/clip-vit-base-patch32"}
 
 
@@ -48,39 +52,45 @@ def build_features(name: str, real: Cards, seed: int = 0, weights: str | Path | 
     Raises FeatureNetError where weights are missing or damaged, and ValueError for another name.
     """
     if name == "cardnet":
-        return cardnet(real, seed)
+        return cardnet(known_judge(real, seed), real)
     if name == "inception-2015-12-05":
         return inception(weights)
     if name in TRANSFORMERS:
         return pretrained(name, weights)
-    raise ValueError(f"there is no feature net {name!r}; there are cardnet, inception-2015-12-05, dinov2 and clip")
+    raise ValueError(f"there is no feature net {name!r}; there are {', '.join(NETS)}")
 
 
-def cardnet(real: Cards, seed: int = 0) -> FeatureNet:
-    """A small net trained on real cards alone, kept in a cache by what it was trained on.
+def known_judge(real: Cards, seed: int = 0) -> JudgeNet:
+    """The judge of real cards (judge.py), trained once and kept in a cache by what it was trained on.
 
     It learns their classes and masks, or where they have neither, which way each was turned and mirrored (after Gidaris
-    et al. 2018). Features are means of its maps at each level, scaled over the real cards to mean 0 and deviation 1.
+    et al. 2018).
     """
-    key = hashlib.sha256(f"1 {real.fingerprint} {seed} {STEPS}".encode()).hexdigest()[:16]
-    path = cache_folder() / f"cardnet-{key}.safetensors"
     shown = real if real.label_names or real.has_mask else _turned(real)
+    key = hashlib.sha256(f"2 {shown.fingerprint} {tuple(shown.pixels.shape)} {seed} {STEPS}".encode()).hexdigest()
+    path = cache_folder() / f"judge-{key[:16]}.safetensors"
     net = JudgeNet(len(shown.label_names)).eval()
-    if path.is_file():
-        stored = load_file(path)
-    else:
-        trained = train_judge(shown, steps=STEPS, seed=seed)
-        raw = map_means(trained, real.pixels)
-        stored = {f"net.{name}": value for name, value in trained.state_dict().items()}
-        stored |= {"mean": raw.mean(dim=0), "deviation": raw.std(dim=0).clamp(min=1e-6)}
-        _save(stored, path)
-    net.load_state_dict({name[4:]: value for name, value in stored.items() if name.startswith("net.")})
-    mean, deviation = stored["mean"], stored["deviation"]
+    try:
+        net.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError):  # not there, or cut short
+        net = train_judge(shown, steps=STEPS, seed=seed)
+        _save(net.state_dict(), path)
+    return net
+
+
+def cardnet(judge: JudgeNet, real: Cards) -> FeatureNet:
+    """Features of a judge: means of its maps at each level, scaled over its real cards to mean 0 and deviation 1.
+
+    A feature counts to four deviations from the mean: a map that is almost always empty would otherwise let one card in
+    a thousand outweigh the others, in a cubic kernel.
+    """
+    raw = map_means(judge, real.pixels)
+    mean, deviation = raw.mean(dim=0), raw.std(dim=0).clamp(min=1e-6)
 
     def measure(pixels: torch.Tensor) -> torch.Tensor:
-        return ((map_means(net, pixels) - mean) / deviation).clamp(-FARTHEST, FARTHEST)
+        return ((map_means(judge, pixels) - mean) / deviation).clamp(-FARTHEST, FARTHEST)
 
-    return FeatureNet(f"cardnet {_hash_of(stored)}", len(mean), measure)
+    return FeatureNet(f"cardnet {_hash_of(judge.state_dict())}", len(mean), measure)
 
 
 def map_means(net: JudgeNet, pixels: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
@@ -109,7 +119,7 @@ def inception(weights: str | Path | None = None) -> FeatureNet:
     if not path.is_file():
         raise FeatureNetError(f"FID takes the weights {INCEPTION}: fetch {INCEPTION_SOURCE} and put it at {path}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith("6726825d"):
+    if not digest.startswith(INCEPTION_HASH):
         raise FeatureNetError(f"{path} is not the net that FID means (its SHA-256 begins {digest[:8]}); fetch it anew")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -124,11 +134,9 @@ def pretrained(name: str, weights: str | Path | None = None) -> FeatureNet:
 
     Raises FeatureNetError where it is not there.
     """
+    from transformers import AutoModel
+
     source = str(weights or TRANSFORMERS[name])
-    try:
-        from transformers import AutoModel
-    except ImportError as error:
-        raise FeatureNetError(f"{name} needs transformers: pip install transformers") from error
     try:
         model = AutoModel.from_pretrained(source, local_files_only=True).eval()
     except (OSError, ValueError) as error:
@@ -143,7 +151,7 @@ def pretrained(name: str, weights: str | Path | None = None) -> FeatureNet:
         images = F.interpolate(pixels.float() / 255, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
         images = (images - mean[:, None, None]) / deviation[:, None, None]
         if name == "clip":
-            return model.get_image_features(images)
+            return model.get_image_features(images).pooler_output
         return model(images).pooler_output
 
     dimension = measure(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).shape[1]
@@ -180,7 +188,8 @@ def _save(stored: dict[str, torch.Tensor], path: Path) -> None:
         save_file({name: value.contiguous() for name, value in stored.items()}, temporary)
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _hash_of(stored: dict[str, torch.Tensor]) -> str:

@@ -26,9 +26,9 @@ from cardsynth.order import batch_indices, build_optimizer, steps_per_epoch, tot
 
 
 class Learner:
-    """Net, optimiser and averages of a run, and its steps."""
+    """Net, optimiser and averages of a run, and its steps; `shown`: indices of the cards to learn from, default all."""
 
-    def __init__(self, config: TrainingConfig, cards: Cards) -> None:
+    def __init__(self, config: TrainingConfig, cards: Cards, shown: torch.Tensor | None = None) -> None:
         if cards.size != config.size:
             raise ValueError(f"the cards measure {cards.size} and the settings say {config.size} (height, width)")
         self.config = config
@@ -45,8 +45,9 @@ class Learner:
         self.noise_scheduler = build_noise_scheduler(
             config.beta_schedule, config.prediction_type, config.num_train_timesteps
         )
-        self.total_steps = total_train_steps(config, len(cards), self.accelerator.num_processes)
-        self.epoch_steps = steps_per_epoch(config, len(cards), self.accelerator.num_processes)
+        self._shown = torch.arange(len(cards)) if shown is None else shown
+        self.total_steps = total_train_steps(config, len(self._shown), self.accelerator.num_processes)
+        self.epoch_steps = steps_per_epoch(config, len(self._shown), self.accelerator.num_processes)
         optimizer, self.lr_scheduler = build_optimizer(config, unet.parameters(), self.total_steps)
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
         self.averages = {
@@ -110,8 +111,8 @@ class Learner:
         """Add up the gradients of a step's batches; returns its loss, (), on the device."""
         config, rank = self.config, self.accelerator.process_index
         share = config.train_batch_size * config.gradient_accumulation_steps
-        indices = batch_indices(config.seed, step, self.cards_per_step, len(self.cards))
-        indices = indices[rank * share : (rank + 1) * share]
+        places = batch_indices(config.seed, step, self.cards_per_step, len(self._shown))
+        indices = self._shown[places[rank * share : (rank + 1) * share]]
         seed = int(np.random.SeedSequence([config.seed, 1, step, rank]).generate_state(1, np.uint64)[0] >> 1)
         generator = torch.Generator(self.device).manual_seed(seed)
         if config.dropout:

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cardsynth.cards import Cards
-from cardsynth.evaluation import Agreement
+from cardsynth.classes import ClassFigures
+from cardsynth.copies import Copying
+from cardsynth.evaluation import Distance
 
 MASK_COLOUR = np.array((255, 0, 170), np.uint8)  # a pink that neither ink nor paper of a card has
 DARK, LIGHT, WARNING = "#1f4e79", "#b7cde0", "#c8553d"
@@ -53,20 +55,14 @@ def show_classes(cards: Cards, per_class: int = 8) -> Figure:
     return _draw_grid(_rows_by_class(cards, cards.label_names, per_class), row_names=cards.label_names)
 
 
-def show_nearest(
-    generated: Cards, training: Cards, nearest: Sequence[int], distance: Sequence[float], count: int = 8
-) -> Figure:
-    """The `count` generated cards closest to a training card, that card below each, closest pairs first.
-
-    `nearest` and `distance` are those of an Evaluation: one index of a training card and one RMS difference in grey
-    levels for each generated card.
-    """
-    closest = np.argsort(distance, kind="stable")[:count].tolist()
+def show_nearest(generated: Cards, training: Cards, copies: Copying, count: int = 8) -> Figure:
+    """The `count` generated cards closest to a training card, that card below each, closest pairs first."""
+    closest = np.argsort(copies.distance, kind="stable")[:count].tolist()
     rows = [
         _tiles(generated.pixels[closest], masks=False),
-        _tiles(training.pixels[[nearest[index] for index in closest]], masks=False),
+        _tiles(training.pixels[[copies.nearest[index] for index in closest]], masks=False),
     ]
-    titles = [[f"RMS {distance[index]:.1f}" for index in closest], []]
+    titles = [[f"{copies.distance[index]:.1f}" for index in closest], []]
     return _draw_grid(rows, titles, ("generated", "nearest\ntraining card"))
 
 
@@ -97,25 +93,42 @@ def plot_classes(counts: dict[str, int]) -> Figure:
     return figure
 
 
-def plot_confusion(agreement: Agreement, label_names: Sequence[str], held_out: Agreement | None = None) -> Figure:
-    """Counts of cards by label (row) and judged class (column), with their share of the row.
+def plot_confusion(figures: ClassFigures, held_out: ClassFigures | None = None) -> Figure:
+    """Counts of cards by label (row) and by what a classifier says (column), with their share of the row.
 
-    With `held_out`, the judge's confusion matrix on known cards stands beside that of the generated ones.
+    With `held_out`, the confusion matrix of real held-out cards stands beside that of the generated ones.
     """
-    if not label_names:
-        raise ValueError("there are no classes to confuse: the cards have no labels")
-    matrices = {"generated cards" if held_out else "cards": agreement}
+    matrices = {"generated cards" if held_out else "cards": figures}
     if held_out:
-        matrices["held-out known cards"] = held_out
-    side = 0.8 * len(label_names) + 1.2
-    figure = NotebookFigure(figsize=(side * len(matrices), side), dpi=100, layout="constrained")
-    for axes, (title, figures) in zip(
-        figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True
-    ):
-        _draw_confusion(axes, np.array(figures.confusion), label_names)
-        axes.set_title(f"{figures.count:,} {title}", fontsize=10)
-    for axes in figure.axes[1:]:
+        matrices["real cards, held out"] = held_out
+    side = 0.8 * len(figures.label_names) + 1.2
+    drawn = NotebookFigure(figsize=(side * len(matrices), side), dpi=100, layout="constrained")
+    for axes, (title, matrix) in zip(drawn.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True):
+        _draw_confusion(axes, np.array(matrix.confusion), matrix.label_names)
+        axes.set_title(f"{matrix.count:,} {title}", fontsize=10)
+    for axes in drawn.axes[1:]:
         axes.set_ylabel("")
+    return drawn
+
+
+def plot_distances(distances: Sequence[Distance]) -> Figure:
+    """Each figure of generated cards (dark) with its interval, and of real against real cards (light) below it."""
+    figure = NotebookFigure(figsize=(9.5, 0.8 * len(distances) + 0.3), dpi=100, layout="constrained")
+    for axes, one in zip(figure.subplots(len(distances), 1, squeeze=False)[:, 0], distances, strict=True):
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.set(ylim=(-0.6, 1.6), yticks=[])
+        axes.set_ylabel(one.name, rotation=0, ha="right", va="center")
+        if not (one.generated and one.floor):
+            axes.text(0, 0.5, one.refused, va="center", fontsize=8, color=WARNING)
+            axes.set_xticks([])
+            continue
+        for place, (found, colour) in enumerate(((one.floor, LIGHT), (one.generated, DARK))):
+            axes.plot([found.low, found.high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
+            axes.plot(found.value, place, "o", color=colour, label="generated" if place else "real against real")
+        axes.tick_params(labelsize=8)
+    handles = next((axes.get_legend_handles_labels() for axes in figure.axes if axes.lines), ([], []))
+    if handles[0]:
+        figure.legend(*(side[::-1] for side in handles), loc="outside upper right", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
@@ -131,7 +144,7 @@ def _draw_confusion(axes: Axes, counts: np.ndarray, label_names: Sequence[str]) 
     axes.set_yticks(places, label_names, fontsize=9)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("class that the judge sees")
+    axes.set_xlabel("class that the classifier sees")
     axes.set_ylabel("label of the card")
 
 

@@ -13,12 +13,16 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cardsynth.runs import truncate_log, write_manifest
 
-SCALARS = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory_mb")
+SCALARS = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory_mb", "kid")
 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One optimiser step: its number from 1, loss, learning rate, gradient norm, speed, memory, and what it saved."""
+    """One optimiser step: its number from 1, loss, learning rate, gradient norm, speed, memory, and what it saved.
+
+    kid: KID against held-out cards with its interval, where it was measured after this step; kid_time_share: the share
+    of the run's time that these measurements took so far.
+    """
 
     step: int
     total_steps: int
@@ -29,6 +33,10 @@ class TrainingStep:
     images_per_second: float
     memory_mb: float
     seconds_left: float
+    kid: float | None = None
+    kid_low: float | None = None
+    kid_high: float | None = None
+    kid_time_share: float | None = None
     grid: Path | None = None
     checkpoint: Path | None = None
 
@@ -50,10 +58,11 @@ class Recorder:
 
     def log(self, step: TrainingStep) -> None:
         """Add an optimiser step to `log.jsonl` and TensorBoard."""
-        row = {name: value for name, value in asdict(step).items() if name not in ("grid", "checkpoint")}
+        values = asdict(step).items()
+        row = {name: value for name, value in values if value is not None and name not in ("grid", "checkpoint")}
         self._log.write(json.dumps(row) + "\n")
         self._log.flush()
-        for name in SCALARS:
+        for name in row.keys() & set(SCALARS):
             self._tensorboard.add_scalar(name, row[name], row["step"])
 
     def save_grid(self, grid: Image.Image, path: Path, step: int) -> None:

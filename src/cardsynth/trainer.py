@@ -23,12 +23,14 @@ from cardsynth.runs import (
     check_resumable,
     checkpoints,
     is_run,
+    read_log,
     replace_folder,
     save_average,
     save_model,
     start_run,
 )
 from cardsynth.sampling import card_grid, generate
+from cardsynth.validation import Validation, hold_out
 
 
 def steps_ahead(device: torch.device) -> int:
@@ -54,7 +56,8 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, cards: Cards, run: Path, resume: bool, overwrite: bool) -> None:
         self.config, self.run = config, run
-        self.learner = Learner(config, cards)
+        shown, held_out = hold_out(config, cards)
+        self.learner = Learner(config, cards, shown)
         self.accelerator = self.learner.accelerator
         self.step, self.recorder = 0, None
         self._taken: deque[_Taken] = deque()
@@ -62,6 +65,11 @@ class Trainer:
         self.manifest["mixed_precision"] = self.accelerator.mixed_precision
         self.manifest["num_processes"] = self.accelerator.num_processes
         self._open_run(resume, overwrite)
+        self.validation = None
+        if len(held_out) and self.recorder:
+            shares = [row["kid_time_share"] for row in read_log(run) if "kid_time_share" in row]
+            before = shares[-1] * self.recorder.wall_time_s if shares else 0.0
+            self.validation = Validation(config, cards, held_out, before)
         self._begun = self._last_read = time.perf_counter()
         self._first = self.step
 
@@ -99,15 +107,32 @@ class Trainer:
             self._taken.append(_Taken(self.step, learning_rate, figures))
             done = self.step == learner.total_steps
             epoch_ends = done or self.step % learner.epoch_steps == 0
-            rows = self._read(keep=0 if epoch_ends else ahead)
+            kid = self._measure_kid(done) if epoch_ends and self.validation else {}
+            rows = self._read(keep=0 if epoch_ends else ahead, of_last=kid)
             if epoch_ends:
                 rows[-1] = replace(rows[-1], **self._save_what_is_due(rows[-1].epoch, done))
             yield from rows
         if self.recorder and self._first < learner.total_steps:
             self.recorder.write_manifest(self.step)
 
-    def _read(self, keep: int = 0) -> list[TrainingStep]:
-        """Read and log the figures of all steps taken but the last `keep`; raises TrainingError for one not finite."""
+    def _measure_kid(self, done: bool) -> dict[str, float]:
+        """KID against the held-out cards, where it is due."""
+        elapsed = self.recorder.wall_time_s
+        if not self.validation.is_due(math.ceil(self.step / self.learner.epoch_steps), done, elapsed):
+            return {}
+        before = self.validation.seconds
+        with self._fitting_memory():
+            found = self.validation.measure(self.averaged_model())
+        took = self.validation.seconds - before
+        self._last_read += took
+        values = {"kid": found.value, "kid_low": found.low, "kid_high": found.high}
+        return values | {"kid_time_share": round(self.validation.seconds / (elapsed + took), 4)}
+
+    def _read(self, keep: int = 0, of_last: dict[str, float] | None = None) -> list[TrainingStep]:
+        """Read and log the figures of all steps taken but the last `keep`; raises TrainingError for one not finite.
+
+        of_last: what else is known after the last step.
+        """
         rows = []
         while len(self._taken) > keep:
             taken = self._taken.popleft()
@@ -132,6 +157,7 @@ class Trainer:
                 images_per_second=self.learner.cards_per_step / (now - self._last_read),
                 memory_mb=used_memory_mb(self.learner.device),
                 seconds_left=seconds_a_step * (self.learner.total_steps - taken.step),
+                **(of_last or {} if not self._taken else {}),
             )
             self._last_read = now
             if self.recorder:

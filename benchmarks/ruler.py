@@ -1,0 +1,53 @@
+"""What cards are measured by: a feature net that learnt from drawn cards, and others as reference.
+
+The features are those of a judge net trained on drawn cards alone, so no downloaded weights are needed and no generated
+card has a say in what counts. They are means of its feature maps at each level: texture, print and damage, not place.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from cardsynth.cards import stack_cards
+from cardsynth.evaluation import select
+from cardsynth.features import FeatureNet, cardnet
+from cardsynth.judge import JudgeNet, ask, train_judge
+from cardsynth.metrics import Figure, kernel_distance
+from cardsynth.render import draw_cards
+
+STEPS = 600
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """A judge, the feature net that it makes, and classes and features float64 (N, F) of real cards."""
+
+    judge: JudgeNet
+    net: FeatureNet
+    real: torch.Tensor
+    real_labels: torch.Tensor
+    accuracy: float
+
+    def kid(self, pixels: torch.Tensor, labels: torch.Tensor | None = None) -> Figure:
+        """KID of cards uint8 (N, C, H, W); labels: their classes, where they were made class by class."""
+        real_labels = None if labels is None else self.real_labels
+        return kernel_distance(self.net.measure(pixels), self.real, labels, real_labels)
+
+    def floor(self, count: int, by_class: bool) -> Figure:
+        """KID of the first so many real cards against the others."""
+        sides = slice(count), slice(count, None)
+        labels = [self.real_labels[side] for side in sides] if by_class else (None, None)
+        return kernel_distance(*(self.real[side] for side in sides), *labels)
+
+
+def build_ruler(
+    size: tuple[int, int], styles: tuple[str, ...], train_count: int, real_count: int, seed: int, first_seed: int
+) -> Ruler:
+    """Train the net on `train_count` cards of (height, width), and measure `real_count` others; none is drawn twice."""
+    cards = stack_cards(draw_cards(train_count + real_count, size, seed=first_seed, styles=styles))
+    shown = select(cards, torch.arange(train_count))
+    real = select(cards, torch.arange(train_count, train_count + real_count))
+    judge = train_judge(shown, steps=STEPS, seed=seed)
+    net = cardnet(judge, shown)
+    right = ask(judge, real).labels == real.labels
+    return Ruler(judge, net, net.measure(real.pixels), real.labels, right.double().mean().item())
