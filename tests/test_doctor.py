@@ -128,9 +128,8 @@ class TestPlantedFaults:
         steps.close()
         diagnosis = diagnose(tmp_path / "run", progress=False)
         assert "samples are noise" in [finding.name for finding in diagnosis.findings]
-        assert {finding.remedy for finding in diagnosis.findings} == {
-            "train on to the end (--resume): it stands at 10 of 500 steps"
-        }
+        assert diagnosis.findings[0].remedy == "train on to the end (--resume): it stands at 10 of 500 steps"
+        assert {finding.remedy for finding in diagnosis.findings[1:]} <= {"mend what is named above, of which it comes"}
 
     def test_weights_that_are_not_finite(self, run, cards):
         def overflow(weights):

@@ -1,7 +1,7 @@
 """The run doctor: what is wrong with a training run, with the cause seen and the setting to change."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,14 @@ def diagnose(
     written. Raises RunError where there is no run, and CardError for real cards that cannot be read.
     """
     examined = examine(run, real, count, progress)
-    findings = tuple(found for check in CHECKS if (found := check(examined)))
-    return Diagnosis(examined.run, tuple(_looked_at(examined)), examined.notes, findings)
+    findings: list[Finding] = []
+    for check in CHECKS:
+        if found := check(examined):
+            explained = check in (check_one_colour, check_noise) and any(one.severity == "error" for one in findings)
+            findings.append(
+                replace(found, remedy="mend what is named above, of which it comes") if explained else found
+            )
+    return Diagnosis(examined.run, tuple(_looked_at(examined)), examined.notes, tuple(findings))
 
 
 def _looked_at(examined: Examination) -> Any:
