@@ -19,10 +19,11 @@ import torch
 
 from cardsynth.cards import Cards, cards_for
 from cardsynth.config import TrainingConfig, get_preset
+from cardsynth.curves import plot_log
 from cardsynth.device import free_memory
 from cardsynth.estimate import net_size
 from cardsynth.learner import Learner
-from cardsynth.plots import figure_png, plot_log
+from cardsynth.plots import figure_png
 from cardsynth.render import render_cards
 from cardsynth.runs import describe_environment, load_model, read_log
 from cardsynth.sampling import generate

@@ -12,6 +12,7 @@ from PIL import Image
 from cardsynth.cards import Cards
 from cardsynth.classes import class_figures
 from cardsynth.copies import Nearest, copying
+from cardsynth.curves import plot_log
 from cardsynth.folder import read_metadata
 from cardsynth.plots import (
     DARK,
@@ -20,8 +21,6 @@ from cardsynth.plots import (
     figure_png,
     plot_classes,
     plot_confusion,
-    plot_learning_rate,
-    plot_log,
     show_classes,
     show_images,
     show_nearest,
@@ -131,23 +130,6 @@ class TestCharts:
         assert texts(figure) == ["90  (60%)", "29  (19%)", "30  (20%)"]
         with pytest.raises(ValueError, match="no labels"):
             plot_classes({})
-
-    def test_the_loss_is_smoothed_without_a_false_start(self):
-        log = [{"step": step, "loss": 2.0 + (-1) ** step, "learning_rate": 1e-3} for step in range(1, 201)]
-        raw, smooth = (line.get_ydata() for line in plot_log(log).axes[0].lines)
-        assert raw.tolist() == [row["loss"] for row in log]
-        assert smooth.min() >= 1
-        assert np.abs(smooth[20:] - 2).max() < 0.5 < np.abs(raw - 2).max()
-
-    def test_the_loss_takes_a_log_scale_where_it_falls_far(self):
-        far = [{"step": step, "loss": 1 / step} for step in range(1, 50)]
-        near = [{"step": step, "loss": 1 + 1 / step} for step in range(1, 50)]
-        assert [plot_log(log).axes[0].get_yscale() for log in (far, near)] == ["log", "linear"]
-
-    def test_an_empty_log_says_so(self):
-        for plot in (plot_log, plot_learning_rate):
-            with pytest.raises(ValueError, match="train first"):
-                plot([])
 
     def test_a_confusion_matrix_shows_counts_and_shares_of_the_row(self):
         figure = plot_confusion(figures([[3, 1], [0, 0]]), figures([[2, 0], [1, 7]]))

@@ -63,15 +63,15 @@ def test_imports_go_only_downward():
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
         hub rating_session cache rows layouts
         cards
-        denoise classes masks
+        denoise classes masks losses
         printing sampling recorder check judge sheets learner
-        features
-        similarity evaluation
-        render validation pages
-        trainer estimate pairs
+        features examination
+        similarity evaluation symptoms
+        render validation pages course
+        trainer estimate pairs doctor
         training
         drive plots
-        widgets rating_panel pair_plots report
+        widgets rating_panel pair_plots report curves
         demo
         __main__
     """.strip().splitlines()

@@ -224,6 +224,20 @@ def evaluate(
     print(f"Open {page}")
 
 
+def doctor(
+    run: Annotated[tyro.conf.Positional[Path], Text(help="Run folder, finished or not.")],
+    real: Annotated[Path | None, Text(help="Card folder that it was trained on, to find copies by.")] = None,
+    cards: Annotated[int, Text(help="Cards to draw, about.")] = 20,
+) -> None:
+    """Name what is wrong with a run, with cause and remedy; exit code 1 where there are errors."""
+    from cardsynth.doctor import diagnose
+
+    diagnosis = diagnose(run, real, cards)
+    print(diagnosis.text())
+    if not diagnosis.ok:
+        sys.exit(1)
+
+
 def compare(
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], Text(help="Runs, or other folders of an evaluation.json.")],
 ) -> None:
@@ -290,7 +304,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
-        commands = (render, scans, check, train, generate, evaluate, compare, push, pull, demo)
+        commands = (render, scans, check, train, doctor, generate, evaluate, compare, push, pull, demo)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__: command for command in commands},
             prog="cardsynth",

@@ -1,9 +1,8 @@
-"""Figures for notebooks and pages: cards with their masks, classes, training curves, and what a judge says."""
+"""Figures for notebooks and pages: cards with their masks, classes, and what a judge says."""
 
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +80,7 @@ def plot_classes(counts: dict[str, int]) -> Figure:
     """Bars of the number of cards of each class; a class with under a third of the largest stands out."""
     if not counts:
         raise ValueError("there are no classes to count: the cards have no labels")
-    figure, axes = _axes(6.5, 0.45 * len(counts) + 0.6)
+    figure, axes = new_axes(6.5, 0.45 * len(counts) + 0.6)
     total, largest = sum(counts.values()), max(counts.values())
     colours = [WARNING if count * 3 < largest else DARK for count in counts.values()]
     bars = axes.barh(list(counts), list(counts.values()), color=colours, height=0.65)
@@ -91,34 +90,6 @@ def plot_classes(counts: dict[str, int]) -> Figure:
     axes.set_xlabel("cards")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    return figure
-
-
-def plot_log(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Loss of each step (light) and its running mean (dark), from rows of `runs.read_log`."""
-    steps, losses = _column(rows, "step"), _column(rows, "loss")
-    figure, axes = _axes(6.5, 3)
-    axes.plot(steps, losses, color=LIGHT, linewidth=0.8, label="each step")
-    span = max(4, len(losses) // 40)
-    axes.plot(steps, _running_mean(losses, span), color=DARK, linewidth=1.8, label=f"running mean ({span} steps)")
-    if losses.min() > 0 and losses.max() > 5 * losses.min():
-        axes.set_yscale("log")
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss")
-    axes.margins(x=0)
-    axes.legend(frameon=False)
-    return figure
-
-
-def plot_learning_rate(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Learning rate of each step, from rows of `runs.read_log`."""
-    figure, axes = _axes(6.5, 2.2)
-    axes.plot(_column(rows, "step"), _column(rows, "learning_rate"), color=DARK, linewidth=1.8)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
-    axes.set_xlabel("step")
-    axes.set_ylabel("learning rate")
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0)
     return figure
 
 
@@ -177,26 +148,12 @@ def _draw_confusion(axes: Axes, counts: np.ndarray, label_names: Sequence[str]) 
     axes.set_ylabel("label of the card")
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """A NotebookFigure of (width, height) in inches, and its axes, open at the top and the right."""
     figure = NotebookFigure(figsize=(width, height), dpi=100, layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-def _column(rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:
-    if not rows:
-        raise ValueError("the log has no steps yet; train first")
-    return np.array([row[name] for row in rows], float)
-
-
-def _running_mean(values: np.ndarray, span: int) -> np.ndarray:
-    """Exponential running mean, its start not drawn to zero (Kingma & Ba 2015, section 3)."""
-    decay, mean, means = 1 - 1 / span, 0.0, []
-    for count, value in enumerate(values, start=1):
-        mean = decay * mean + (1 - decay) * value
-        means.append(mean / (1 - decay**count))
-    return np.array(means)
 
 
 def _rows_by_class(cards: Cards, label_names: Sequence[str], per_class: int) -> list[list[np.ndarray]]:
