@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from cardsynth.cards import stack_cards
+from cardsynth.cards import Cards, stack_cards
 from cardsynth.evaluation import select
-from cardsynth.features import FeatureNet, cardnet
-from cardsynth.judge import JudgeNet, ask, train_judge
+from cardsynth.features import FeatureNet, cardnet, known_judge
+from cardsynth.judge import JudgeNet, ask
 from cardsynth.metrics import Figure, kernel_distance
 from cardsynth.render import draw_cards
-
-STEPS = 600
 
 
 @dataclass(frozen=True)
@@ -29,15 +27,27 @@ class Ruler:
     accuracy: float
 
     def kid(self, pixels: torch.Tensor, labels: torch.Tensor | None = None) -> Figure:
-        """KID of cards uint8 (N, C, H, W); labels: their classes, where they were made class by class."""
-        real_labels = None if labels is None else self.real_labels
-        return kernel_distance(self.net.measure(pixels), self.real, labels, real_labels)
+        """KID of cards uint8 (N, C, H, W) to real ones whose classes have the same shares.
 
-    def floor(self, count: int, by_class: bool) -> Figure:
+        labels: int64 (N,), what the cards were made as; without them, what the judge takes them for.
+        """
+        if labels is None:
+            nothing = torch.zeros(len(pixels), dtype=torch.long)
+            labels = ask(self.judge, Cards(pixels, nothing)).labels
+        counts = torch.bincount(labels, minlength=int(self.real_labels.max()) + 1)
+        times = float((torch.bincount(self.real_labels)[counts > 0] / counts[counts > 0]).min())
+        chosen = torch.cat(
+            [
+                torch.nonzero(self.real_labels == label).flatten()[: int(times * n)]
+                for label, n in enumerate(counts.tolist())
+            ]
+        )
+        return kernel_distance(self.net.measure(pixels), self.real[chosen], labels, self.real_labels[chosen])
+
+    def floor(self, count: int) -> Figure:
         """KID of the first so many real cards against the others."""
         sides = slice(count), slice(count, None)
-        labels = [self.real_labels[side] for side in sides] if by_class else (None, None)
-        return kernel_distance(*(self.real[side] for side in sides), *labels)
+        return kernel_distance(*(self.real[side] for side in sides), *(self.real_labels[side] for side in sides))
 
 
 def build_ruler(
@@ -47,7 +57,7 @@ def build_ruler(
     cards = stack_cards(draw_cards(train_count + real_count, size, seed=first_seed, styles=styles))
     shown = select(cards, torch.arange(train_count))
     real = select(cards, torch.arange(train_count, train_count + real_count))
-    judge = train_judge(shown, steps=STEPS, seed=seed)
+    judge = known_judge(shown, seed)
     net = cardnet(judge, shown)
     right = ask(judge, real).labels == real.labels
     return Ruler(judge, net, net.measure(real.pixels), real.labels, right.double().mean().item())

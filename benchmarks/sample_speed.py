@@ -201,7 +201,7 @@ def main() -> None:
     result = {**describe_environment(), "threads": arguments.threads, "cards": arguments.cards}
     if judged:
         ruler = build_ruler(model.config.size, DEMO_STYLES, RULER_CARDS, RULER_CARDS, 0, RULER_SEED)
-        floor = ruler.floor(arguments.cards, by_class=True)
+        floor = ruler.floor(arguments.cards)
         about = f"{ruler.real.shape[1]} features of a net that names {ruler.accuracy:.1%} of the classes of real cards"
         result |= {"ruler": about, "floor": asdict(floor)}
         print(f"KID: {about}; {arguments.cards} real cards against {len(ruler.real) - arguments.cards} others: {floor}")
