@@ -2,8 +2,8 @@
 
 Figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`; `sample_speed` takes the model of
 `make demo`. Run by themselves are `time_to_quality.py`, `recipe.py` and `sample_speed.py` with its judging of quality,
-which take most of an hour each, `gpu.py`, which needs a GPU, and `scans.py`, `masks.py` and `doctor.py`, which
-measure how right, not how fast.
+which take most of an hour each, `gpu.py`, which needs a GPU, and `scans.py`, `masks.py`, `planted_faults.py` and
+`doctor.py`, which measure how right, not how fast.
 """
 
 import subprocess
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "prepare_speed": ["--count", "20000"],
     "memory": [],
     "train_speed": [],
+    "evaluate_speed": [],
     "sample_speed": ["unipc,5", "unipc,10", "unipc,10,2,bf16,0.2,0.8", "ddpm,40", "--cards", "0", "--repeats", "1"],
 }
 

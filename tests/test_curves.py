@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cardsynth.curves import plot_gradient_norm, plot_learning_rate, plot_log, plot_loss_by_timestep
+from cardsynth.curves import plot_gradient_norm, plot_kid, plot_learning_rate, plot_log, plot_loss_by_timestep
 from cardsynth.losses import TimestepErrors
 from cardsynth.runs import read_log
 
@@ -61,3 +61,14 @@ class TestLossByTimestep:
         plot_loss_by_timestep({"one": one}).draw_without_rendering()
         with pytest.raises(ValueError, match="no errors"):
             plot_loss_by_timestep({})
+
+
+def test_kid_is_drawn_where_it_was_measured():
+    rows = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5, "kid": 0.3, "kid_low": 0.2, "kid_high": 0.5}]
+    (axes,) = plot_kid(rows).axes
+    line = axes.lines[0]
+    assert line.get_xydata().tolist() == [[2, 0.3]]
+    (bars,) = (collection.get_segments() for collection in axes.collections)
+    assert bars[0][:, 1].tolist() == pytest.approx([0.2, 0.5])
+    with pytest.raises(ValueError, match="set kid_epochs"):
+        plot_kid(rows[:1])

@@ -210,11 +210,12 @@ PRESETS: dict[str, TrainingConfig] = {
         save_model_epochs=1,
         ema_decay=0.997,
         eval_batch_size=15,
-        sampler="sde-dpmsolver++",
+        sampler="unipc",
         num_inference_steps=15,
         guidance_scale=2.0,
         negative_label="CLEAN",
         guidance_limit=0.05,
+        guidance_interval=(0.2, 0.9),
     ),
     "card": _OURS.replace(num_epochs=200, kid_epochs=10),
     "card_large": _OURS.replace(

@@ -42,6 +42,20 @@ def plot_learning_rate(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
+def plot_kid(rows: Sequence[dict[str, Any]]) -> Figure:
+    """KID against held-out cards as it was measured while training, with its interval of 95 %, by step."""
+    measured = [row for row in rows if "kid" in row]
+    if not measured:
+        raise ValueError("the log has no KID; set kid_epochs to have it measured while training")
+    low, kid, high = (_column(measured, name) for name in ("kid_low", "kid", "kid_high"))
+    figure, axes = new_axes(6.5, 2.2)
+    axes.errorbar(_column(measured, "step"), kid, [kid - low, high - kid], color=DARK, capsize=2, marker="o")
+    axes.axhline(0, color=LIGHT, linewidth=1)
+    axes.set_xlabel("step")
+    axes.set_ylabel("KID")
+    return figure
+
+
 def plot_loss_by_timestep(errors: dict[str, TimestepErrors]) -> Figure:
     """Mean squared error in each bin of timesteps, a line for each named set of cards, with two standard errors.
 
