@@ -21,10 +21,10 @@ NOISE, NOISE_BESIDE_REAL = 0.3, 0.5
 CLASSES_ALIKE = 0.05
 # Standard errors from which a difference of means counts; with wrong labels, say, the loss rises by 7 in sound runs.
 SURE = 3.0
-# A card is a near-copy where a training card is nearer than this share of the usual distance between a training card
-# and its nearest other. Blur alone leaves 0.7 of that distance: it removes one of two equal variances. (Sound runs: the
-# nearest of 20 cards at 0.73.)
-NEAR_COPY, COPIES = 0.6, 0.2
+# A card is a near-copy where a training card is nearer than half the usual distance between a training card and its
+# nearest other. Blur alone leaves 0.7 of that distance: it removes one of two equal variances. (Sound runs: the nearest
+# of 20 cards at 0.73.)
+NEAR_COPY, COPIES = 0.5, 0.2
 MIRROR_IMAGE = 0.25  # the same for the mirror image of a real card and another real card
 FEWEST = 16  # cards from which a mean says something
 
