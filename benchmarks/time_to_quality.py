@@ -7,7 +7,7 @@ so that its training may be stopped and begun anew, or run beside other work. Wh
 not trained again.
 
 Quality is KID (ruler.py) against cards that neither has seen and whose classes have the same shares, RGB alone; the
-classes of the tutorial's cards, which it does not choose, are those that the judge takes them for. The tutorial's net is
+classes of the tutorial's cards, which it does not choose, are those that the judge takes them for. The tutorial net is
 sampled by DPM-Solver++ in 50 steps, at the end also by DDPM in 100, and the better of the two counts; the demo by its
 own settings.
 """
