@@ -36,12 +36,11 @@ class Ruler:
             labels = ask(self.judge, Cards(pixels, nothing)).labels
         counts = torch.bincount(labels, minlength=int(self.real_labels.max()) + 1)
         times = float((torch.bincount(self.real_labels)[counts > 0] / counts[counts > 0]).min())
-        chosen = torch.cat(
-            [
-                torch.nonzero(self.real_labels == label).flatten()[: int(times * n)]
-                for label, n in enumerate(counts.tolist())
-            ]
-        )
+        shares = [round(times * count) for count in counts.tolist()]
+        if sum(shares) < len(self.real) / 4:  # cards that are taken for one class almost all, like noise
+            shares = [len(self.real)] * len(shares)
+        of_class = [torch.nonzero(self.real_labels == label).flatten() for label in range(len(shares))]
+        chosen = torch.cat([places[:share] for places, share in zip(of_class, shares, strict=True)])
         return kernel_distance(self.net.measure(pixels), self.real[chosen], labels, self.real_labels[chosen])
 
     def floor(self, count: int) -> Figure:

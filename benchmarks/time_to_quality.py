@@ -127,13 +127,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=40, help="how long the tutorial's recipe trains")
     parser.add_argument("--count", type=int, default=500, help="cards of each to judge")
     parser.add_argument("--work", type=Path, default=Path("runs/time_to_quality"), help="folder for nets and data")
-    parser.add_argument("--out", type=Path, metavar="STEM", help="also write STEM.json and STEM.png")
+    parser.add_argument("--out", type=Path, metavar="STEM", help="also write STEM.json and STEM.jpg")
     arguments = parser.parse_args()
     data = arguments.work / "cards"
     if not (data / "metadata.jsonl").is_file():
         render_cards(data, TRAINING_CARDS, SIZE, styles=DEMO_STYLES)
     stages = train_all(data, arguments.minutes, arguments.work)
-    ruler = build_ruler(SIZE, DEMO_STYLES, 1500, arguments.count, seed=0, first_seed=RULER_SEED)
+    ruler = build_ruler(SIZE, DEMO_STYLES, 1500, 1000, seed=0, first_seed=RULER_SEED)
     floor = ruler.floor(len(ruler.real) // 2)
     rows: list[dict[str, Any]] = []
     shown = []
@@ -164,7 +164,7 @@ def main() -> None:
             json.dumps({**describe_environment(), **result}, indent=2) + "\n", encoding="utf-8"
         )
         grid: Image.Image = card_grid(torch.cat(shown), columns=12)
-        grid.save(arguments.out.with_suffix(".png"))
+        grid.save(arguments.out.with_suffix(".jpg"), quality=90)
 
 
 if __name__ == "__main__":
