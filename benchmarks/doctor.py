@@ -177,10 +177,11 @@ def planted(maker: Maker) -> list[Case]:
         Case("trained on shuffled labels", classes, maker.trained(shuffled)),
         Case("trained with label_dropout 0.999", classes, maker.trained(label_dropout=0.999)),
         Case("class embeddings all alike, in a copy", classes, maker.copied(forget_classes)),
+        Case("trained with learning_rate 0.1, until it stopped", "not finite", maker.trained(learning_rate=0.1)),
         Case(
-            "trained with learning_rate 0.03",
+            "trained with learning_rate 0.01, gradients not clipped",
             "learning rate too high",
-            maker.trained(learning_rate=0.03),
+            maker.trained(learning_rate=0.01, max_grad_norm=1e9),
             (NOISE, COLOUR, classes, masks, "masks are full"),
         ),
         Case(

@@ -16,6 +16,7 @@ from cardsynth.examination import examine
 from cardsynth.model import build_unet
 from cardsynth.runs import RunError, checkpoints, load_model
 from cardsynth.symptoms import label_differences, neighbour_correlation
+from cardsynth.trainer import TrainingError
 from cardsynth.training import train
 
 SOUND = get_preset("smoke").replace(
@@ -146,6 +147,14 @@ class TestPlantedFaults:
         diagnosis = diagnose(run, progress=False)
         assert [finding.name for finding in diagnosis.findings] == ["not finite"]
         assert "the loss of 20 steps, first of step 181" in diagnosis.text()
+
+    def test_a_run_that_stopped_when_its_loss_was_not_finite(self, cards, tmp_path):
+        with pytest.raises(TrainingError, match="at step"):
+            train_into(tmp_path / "run", cards, learning_rate=1e30, max_train_steps=60, lr_warmup_steps=0)
+        diagnosis = diagnose(tmp_path / "run", cards, progress=False)
+        assert [finding.name for finding in diagnosis.findings] == ["not finite"]
+        assert "learning_rate 3e+29 instead of 1e+30" in diagnosis.text()
+        assert "no saved model yet" in diagnosis.text()
 
     def test_gradients_that_overflow_in_fp16_are_not_that(self, run):
         change_log(run, lambda row: row.update(gradient_norm=float("inf") if row["step"] == 90 else 1.0))

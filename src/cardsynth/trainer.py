@@ -137,14 +137,6 @@ class Trainer:
         while len(self._taken) > keep:
             taken = self._taken.popleft()
             loss, gradient_norm = taken.figures.read()
-            overflow_is_handled = self.accelerator.mixed_precision == "fp16"
-            if not math.isfinite(loss + (0 if overflow_is_handled else gradient_norm)):
-                self._taken.clear()
-                raise TrainingError(
-                    f"the loss is {loss} and its gradient {gradient_norm} at step {taken.step};"
-                    f" {self._what_is_safe()}. Try a lower learning_rate, a longer lr_warmup_steps, or"
-                    " mixed_precision no"
-                )
             now = time.perf_counter()
             seconds_a_step = (now - self._begun) / (taken.step - self._first)
             row = TrainingStep(
@@ -163,6 +155,14 @@ class Trainer:
             if self.recorder:
                 with self._saving():
                     self.recorder.log(row)
+            overflow_is_handled = self.accelerator.mixed_precision == "fp16"
+            if not math.isfinite(loss + (0 if overflow_is_handled else gradient_norm)):
+                self._taken.clear()
+                raise TrainingError(
+                    f"the loss is {loss} and its gradient {gradient_norm} at step {taken.step};"
+                    f" {self._what_is_safe()}. Try a lower learning_rate, a longer lr_warmup_steps, or"
+                    " mixed_precision no"
+                )
             rows.append(row)
         return rows
 
