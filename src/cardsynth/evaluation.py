@@ -144,9 +144,9 @@ def evaluate(
         reference = select(mixed, torch.arange(half, len(mixed)))
         others = select(mixed, torch.arange(half))
         how = f"a fifth of the real cards ({fifth}) to judge by, and one half of them ({len(reference)}) for distances"
+    given = None if net == "cardnet" else build_features(net, shown, seed, weights)
     judge = known_judge(shown, seed)
     own = cardnet(judge, shown)
-    measured = own if net == "cardnet" else build_features(net, shown, seed, weights)
     sets, verdicts = (generated, unseen), (ask(judge, generated), ask(judge, unseen))
     clean = clean_classes(training) if training.has_mask else set()
     masked = training.has_mask and generated.has_mask and unseen.has_mask
@@ -160,7 +160,7 @@ def evaluate(
         missing=tuple(name for name, count in generated.class_counts.items() if not count),
         how=how,
         seed=seed,
-        distances=_distances(measured, shuffled(generated, seed), others, reference),
+        distances=_distances(given or own, shuffled(generated, seed), others, reference),
         classes=_classes(shown, sets, verdicts, seed) if len(label_names) > 1 else (),
         masks=masks[0],
         held_out_masks=masks[1],

@@ -9,6 +9,7 @@ from cardsynth.metrics import Figure, verdict
 
 FIGURES = "evaluation.json"
 SMALLER_IS_BETTER = ("FD", "FID", "KID")
+SHARES = ("precision", "recall", "coverage")
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,8 @@ def in_short(evaluation: dict[str, Any]) -> list[Line]:
             Line("Its boxes right? (precision)", *_both(both, "box_precision"), True, False),
         ]
     for one in evaluation["distances"]:
-        smaller = one["name"] in SMALLER_IS_BETTER
-        real = _figure(one["floor"])
-        lines.append(Line(_QUESTIONS[one["name"]], _figure(one["generated"]), real, not smaller, smaller, one["net"]))
+        name, both = one["name"], (_figure(one["generated"]), _figure(one["floor"]))
+        lines.append(Line(_QUESTIONS[name], *both, name in SHARES, name in SMALLER_IS_BETTER, one["net"]))
     for one in evaluation["copies"]:
         unit = _short(one["unit"].replace(",", " ("))
         real = _figure(one["held_out_share"])
