@@ -6,6 +6,7 @@ import torch
 from cardsynth import validation
 from cardsynth.cards import stack_cards
 from cardsynth.config import get_preset
+from cardsynth.evaluation import select
 from cardsynth.learner import Learner
 from cardsynth.metrics import kernel_distance
 from cardsynth.render import draw_cards
@@ -13,12 +14,12 @@ from cardsynth.runs import load_model, read_log
 from cardsynth.training import train
 from cardsynth.validation import Validation, hold_out
 
-CONFIG = get_preset("smoke").replace(kid_epochs=1, kid_cards=40, train_batch_size=30, max_train_steps=6)
+CONFIG = get_preset("smoke").replace(kid_epochs=1, kid_cards=40, train_batch_size=80, max_train_steps=6)
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return stack_cards(draw_cards(100, (40, 32), seed=0, styles=("a",), workers=1))
+    return stack_cards(draw_cards(200, (40, 32), seed=0, styles=("a",), workers=1))
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def run_to_end(config, cards, run, **how):
 
 def test_held_out_cards_are_not_trained_on(drawn):
     shown, held_out = hold_out(CONFIG, drawn)
-    assert sorted(torch.cat([shown, held_out]).tolist()) == list(range(100))
+    assert sorted(torch.cat([shown, held_out]).tolist()) == list(range(200))
     assert len(held_out) == 40
     learner = Learner(CONFIG, drawn, shown)
     assert learner.epoch_steps == 2
@@ -95,10 +96,11 @@ def test_an_untrained_model_is_far_from_real_cards(drawn, trained_run):
 
 
 def test_too_few_cards_are_named(drawn):
-    with pytest.raises(ValueError, match="kid_cards is 39, and must lie in 40 to 50"):
+    with pytest.raises(ValueError, match="kid_cards is 39, and KID takes 40; or set kid_epochs to 0"):
         hold_out(CONFIG.replace(kid_cards=39), drawn)
-    with pytest.raises(ValueError, match="or set kid_epochs to 0"):
-        hold_out(CONFIG.replace(kid_cards=51), drawn)
+    assert len(hold_out(CONFIG.replace(kid_cards=100), drawn)[1]) == 40
+    few = select(drawn, torch.arange(199))
+    assert [len(places) for places in hold_out(CONFIG, few)] == [199, 0]
     assert len(hold_out(get_preset("smoke"), drawn)[1]) == 0
     with pytest.raises(ValueError, match="must not be negative"):
         get_preset("smoke").replace(kid_epochs=-1)

@@ -101,7 +101,7 @@ class TrainingConfig:
     checkpoints_total_limit: Annotated[int, _help("Checkpoints kept; the oldest go first.")] = 2
     eval_batch_size: Annotated[int, _help("Cards in a sample grid.")] = 16
     kid_epochs: Annotated[int, _help("Measure KID by held-out cards every so many epochs; 0: never.")] = 0
-    kid_cards: Annotated[int, _help("Cards held out of the training for it, and drawn each time.")] = 100
+    kid_cards: Annotated[int, _help("Cards held out for it, a fifth at most; of under 200 cards: none.")] = 100
     sampler: Annotated[Sampler, _help("Sampler in sample grids, and by default in sampling.")] = "dpmsolver++"
     num_inference_steps: Annotated[int, _help("Net calls a card in sample grids, and by default in sampling.")] = 50
     guidance_scale: Annotated[float, _help("Guidance in sample grids, and by default in sampling; 1: none.")] = 1.0

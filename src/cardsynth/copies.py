@@ -75,8 +75,8 @@ def _threshold(distances: torch.Tensor) -> float:
 
 def nearest_in_features(features: torch.Tensor, training: torch.Tensor) -> Nearest:
     """The nearest training card by Euclidean distance of features (N, F) and (M, F)."""
-    closest = torch.cdist(features, training).min(dim=1)
-    return Nearest(closest.indices, closest.values)
+    closest = [torch.cdist(part, training).min(dim=1) for part in features.split(256)]
+    return Nearest(torch.cat([one.indices for one in closest]), torch.cat([one.values for one in closest]))
 
 
 def nearest_in_pixels(pixels: torch.Tensor, training: torch.Tensor, progress: bool = True) -> Nearest:
