@@ -3,9 +3,10 @@ import sys
 
 import pytest
 
-from cardsynth.__main__ import main, parse_range, parse_seeds, parse_size
+from cardsynth.__main__ import main
 from cardsynth.config import load_config
 from cardsynth.folder import read_metadata
+from cardsynth.options import parse_range, parse_seeds, parse_size
 
 
 @pytest.fixture

@@ -72,7 +72,8 @@ def test_imports_go_only_downward():
         training
         drive plots
         widgets rating_panel pair_plots report curves
-        demo
+        demo options
+        card_commands model_commands judge_commands
         __main__
     """.strip().splitlines()
     floor_of = {name: number for number, names in enumerate(floors) for name in names.split()}

@@ -1,0 +1,71 @@
+"""Commands of cards: drawn, checked, found on scanner pages."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from cardsynth.config import CLASSES, EXTRA_CLASSES
+from cardsynth.options import SIZE_HELP, Text, parse_range, parse_size
+
+
+def render(
+    out: Annotated[Path, Text(help="Folder to write the card folder to.")],
+    count: Annotated[int, Text(help="Number of cards.")] = 100,
+    size: Annotated[str, SIZE_HELP] = "160x128",
+    seed: Annotated[int, Text(help="First seed; card i has seed + i.")] = 0,
+    classes: Annotated[
+        tuple[str, ...], Text(help=f"Damage classes, drawn in turn; also: {', '.join(EXTRA_CLASSES)}.")
+    ] = CLASSES,
+    style: Annotated[tuple[str, ...], Text(help="Styles to draw: layouts, stocks and inks.")] = ("a", "b", "c"),
+    damages: Annotated[str, Text(help="Damages on a damaged card, like 2 or 1-3; the first is of its class.")] = "1",
+    others: Annotated[tuple[str, ...], Text(help="Kinds of damage to draw all but the first from.")] = EXTRA_CLASSES,
+    severity: Annotated[float, Text(help="Factor of damage's size and darkness, 0.25 to 2.")] = 1.0,
+    soft_masks: Annotated[bool, Text(help="Write soft masks too: how much damage lies on each pixel.")] = False,
+    twins: Annotated[bool, Text(help="Write each card's undamaged twin too.")] = False,
+    workers: Annotated[int | None, Text(help="Processes; default: one for each core.")] = None,
+    overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+) -> None:
+    """Draw card backs with damage and exact masks into a card folder."""
+    from cardsynth.render import render_cards
+
+    how = {"damages": parse_range(damages), "severity": severity, "others": others}
+    files = {"overwrite": overwrite, "soft_masks": soft_masks, "twins": twins}
+    render_cards(out, count, parse_size(size), seed, classes, workers, styles=style, **how, **files)
+    print(f"{count} cards are in {out}")
+
+
+def check(
+    folder: Annotated[tyro.conf.Positional[Path], Text(help="A card folder, or a folder of scans.")],
+    labels: Annotated[tuple[str, ...], Text(help="Classes that there should be; others are reported.")] = (),
+) -> None:
+    """List every problem of a card folder, with its remedy; exit code 1 where there are errors."""
+    from cardsynth.check import check_folder
+
+    report = check_folder(folder, labels)
+    print(report.text())
+    if not report.ok:
+        sys.exit(1)
+
+
+def scans(
+    pages: Annotated[
+        tyro.conf.Positional[Path], Text(help="Folder of scanner pages or photos; classes as sub-folders.")
+    ],
+    out: Annotated[Path, Text(help="Card folder to write.")],
+    review: Annotated[Path | None, Text(help="Folder for unsure cards; default: OUT_review.")] = None,
+    size: Annotated[str, SIZE_HELP] = "700x500",
+    aspect: Annotated[float, Text(help="Long over short side of a card.")] = 1.4,
+    confidence: Annotated[float, Text(help="Confidence from which a card is sure.")] = 0.6,
+    workers: Annotated[int | None, Text(help="Processes; default: one for each core.")] = None,
+    overwrite: Annotated[bool, Text(help="Read all pages anew and replace their cards.")] = False,
+) -> None:
+    """Find, straighten and crop the cards of scanner pages; goes on where it was stopped."""
+    from cardsynth.pages import ScanSettings, scan_pages
+
+    settings = ScanSettings(parse_size(size), aspect, confidence, min(0.3, confidence))
+    summary = scan_pages(pages, out, review, settings, workers, overwrite)
+    print(f"{summary.text()}\nCards are in {out}; see its contact sheets in {out / 'report'}")
+    if summary.broken:
+        sys.exit(1)

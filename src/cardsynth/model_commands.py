@@ -1,0 +1,126 @@
+"""Commands of models: trained, generated from, pushed and pulled."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cardsynth.config import PRESETS, Sampler, TrainingConfig, get_preset, load_config
+from cardsynth.options import Text, parse_seeds
+
+
+def settings_before(arguments: list[str]) -> TrainingConfig:
+    """The settings that `train` starts from: those of --preset and --config, read ahead of its other options."""
+    given = dict(pairwise(arguments))
+    given |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument)
+    config = get_preset(given.get("--preset", "demo"))
+    return load_config(given["--config"], config) if "--config" in given else config
+
+
+def train_with(defaults: TrainingConfig) -> Callable[..., None]:
+    """The command `train`, whose settings start from `defaults`."""
+
+    def train(
+        data: Annotated[str, Text(help="Card folder, or a data set id on the Hub.")],
+        preset: Annotated[Literal[tuple(PRESETS)], Text(help="Settings to start from.")] = "demo",
+        config: Annotated[Path | None, Text(help="JSON file of settings that replace the preset's.")] = None,
+        out: Annotated[Path | None, Text(help="Run folder to write; default: runs/PRESET.")] = None,
+        resume: Annotated[bool, Text(help="Go on from the run's last checkpoint.")] = False,
+        overwrite: Annotated[bool, Text(help="Replace a run that is there.")] = False,
+        estimate: Annotated[
+            bool, Text(help="Say what the run takes, timed over ten steps, and do not start it.")
+        ] = False,
+        price_per_hour: Annotated[float | None, Text(help="With --estimate: price of the machine.")] = None,
+        memory_gb: Annotated[float | None, Text(help="With --estimate: ask for a GPU of so many GB instead.")] = None,
+        settings: Annotated[TrainingConfig, Text(name="")] = defaults,
+    ) -> None:
+        """Train a model on cards into a run folder; Ctrl-C saves a checkpoint first."""
+        from cardsynth.cards import balance_report, cards_for
+        from cardsynth.drive import drive_training
+        from cardsynth.model import check_size
+
+        run = out or Path("runs") / preset
+        check_size(*settings.size, len(settings.block_out_channels), settings.patch_size)
+        cards = cards_for(settings, data)
+        print(balance_report(cards), *(f"Left out: {reason}" for reason in cards.skipped), sep="\n", flush=True)
+        if estimate:
+            from cardsynth.estimate import estimate_run
+
+            print(estimate_run(settings, cards, memory_gb).text(price_per_hour))
+            return
+        drive_training(settings, cards, run, resume, overwrite)
+        print(f"The run is in {run}; generate cards from it: cardsynth generate --model {run}")
+        if settings.push_to_hub:
+            push(settings.hub_model_id, run=run, private=settings.hub_private_repo)
+
+    return train
+
+
+def generate(
+    model: Annotated[str, Text(help="Run folder, or a model id on the Hub.")],
+    seeds: Annotated[str, Text(help="Seeds, like 0-63 or 3,16; a card's file name is its seed.")] = "0-15",
+    label: Annotated[str | None, Text(help="Damage class of all cards; default: each in turn.")] = None,
+    out: Annotated[Path | None, Text(help="Card folder to write; default: generated_cards/MODEL.")] = None,
+    sampler: Annotated[Sampler | None, Text(help="How to sample; default: the run's.")] = None,
+    steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
+    guidance: Annotated[float | None, Text(help="Guidance scale; 1: none; default: the run's.")] = None,
+    negative_label: Annotated[str | None, Text(help="Class that guidance leads away from; default: the run's.")] = None,
+    batch_size: Annotated[int | None, Text(help="Cards at a time; default: what fits.")] = None,
+    compile: Annotated[bool, Text(help="Compile the net, on a GPU: a minute, which many cards earn back.")] = False,
+    ema_decay: Annotated[float | None, Text(help="Which of the run's averages; default: its main one.")] = None,
+    revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,
+    overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+) -> None:
+    """Generate labelled cards with their damage masks into a card folder."""
+    import torch
+    from accelerate import PartialState
+
+    from cardsynth.sampling import open_model, write_cards
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    loaded = open_model(model, revision, state.device, ema_decay)
+    out = out or Path("generated_cards") / loaded.name.replace("/", "--")
+    with state.split_between_processes(parse_seeds(seeds)) as share:
+        write_cards(
+            loaded,
+            out,
+            share,
+            label,
+            sampler=sampler,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            negative_label=negative_label,
+            batch_size=batch_size,
+            compile=compile,
+            overwrite=overwrite,
+        )
+    state.wait_for_everyone()
+    if state.is_main_process:
+        print(f"{len(parse_seeds(seeds))} cards are in {out}")
+
+
+def push(
+    repo_id: Annotated[str, Text(help="Repository on the Hub, like name/model.")],
+    run: Annotated[Path | None, Text(help="Run folder to push.")] = None,
+    cards: Annotated[Path | None, Text(help="Card folder to push as a data set.")] = None,
+    private: Annotated[bool, Text(help="Make the repository private.")] = False,
+) -> None:
+    """Push a run or a card folder to the Hugging Face Hub; log in first with `hf auth login`."""
+    from cardsynth.hub import push_cards, push_run
+
+    if (run is None) == (cards is None):
+        raise ValueError("say what to push: --run RUN or --cards FOLDER")
+    url = push_run(run, repo_id, private=private) if run else push_cards(cards, repo_id, private=private)
+    print(f"Pushed to {url}")
+
+
+def pull(
+    model: Annotated[tyro.conf.Positional[str], Text(help="Model id on the Hub, like name/model.")],
+    revision: Annotated[str | None, Text(help="Branch, tag or commit.")] = None,
+) -> None:
+    """Pull a run from the Hugging Face Hub into its cache, and say where it lies."""
+    from cardsynth.hub import pull_run
+
+    print(pull_run(model, revision=revision))
