@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE_OF = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "segmentation_models_pytorch": "segmentation-models-pytorch",
     "sklearn": "scikit-learn",
     "torch_fidelity": "torch-fidelity",
 }
@@ -58,21 +59,21 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = """
-        config folder diffusion styles press players paper films shapes processes metrics ratings
+        config folder diffusion styles press players paper films shapes processes metrics ratings options
         fitting model order device ornaments gum marks spots outlines journal summary copies
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
-        hub rating_session cache rows layouts
+        hub rating_session cache rows layouts finder
         cards
         denoise classes masks losses
-        printing sampling recorder check judge sheets learner
-        features examination
+        printing sampling recorder check judge sheets learner pasting finder_training
+        features examination detection
         similarity evaluation symptoms
         render validation pages course
         trainer estimate pairs doctor
         training
         drive plots
         widgets rating_panel pair_plots report curves
-        demo options
+        demo
         card_commands model_commands judge_commands
         __main__
     """.strip().splitlines()
