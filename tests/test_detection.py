@@ -7,7 +7,8 @@ from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from cardsynth.cards import Cards
 from cardsynth.detection import detection_figures, pixel_counts
-from cardsynth.finder import DamageFinder, FinderConfig
+from cardsynth.finder import DamageFinder
+from cardsynth.finder_config import FinderConfig
 
 LABELS = ("LIGHT", "SMALL")
 

@@ -7,7 +7,6 @@ import torch
 
 from cardsynth.cards import Cards, stack_cards
 from cardsynth.finder import (
-    FinderConfig,
     build_finder,
     damage_shares,
     found_damages,
@@ -15,6 +14,7 @@ from cardsynth.finder import (
     load_finder,
     save_finder,
 )
+from cardsynth.finder_config import FinderConfig
 from cardsynth.finder_training import augment, damage_classes, damage_targets, train_finder
 from cardsynth.folder import CardError
 from cardsynth.render import draw_cards

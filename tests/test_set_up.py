@@ -60,21 +60,25 @@ def test_run_explains_itself():
 def test_imports_go_only_downward():
     floors = """
         config folder diffusion styles press players paper films shapes processes metrics ratings options
-        fitting model order device ornaments gum marks spots outlines journal summary copies
+        finder_config fitting model order device ornaments gum marks spots outlines journal summary copies
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
-        hub rating_session cache rows layouts finder
+        hub rating_session cache rows layouts finder trial_config
         cards
         denoise classes masks losses
         printing sampling recorder check judge sheets learner pasting finder_training
-        features examination detection
+        features examination detection finding
         similarity evaluation symptoms
         render validation pages course
         trainer estimate pairs doctor
         training
-        drive plots
+        arms drive plots
+        trial_data
+        trial trial_summary
+        trial_plots
+        trial_report
         widgets rating_panel pair_plots report curves
         demo
-        card_commands model_commands judge_commands
+        card_commands model_commands judge_commands finder_commands
         __main__
     """.strip().splitlines()
     floor_of = {name: number for number, names in enumerate(floors) for name in names.split()}

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -12,59 +12,11 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import nn
 
-from cardsynth.config import Fit
+from cardsynth.finder_config import FinderConfig
 from cardsynth.folder import write_atomically
-from cardsynth.options import Text
 from cardsynth.runs import RunError, describe_environment, replace_folder
 
 DAMAGE = "damage"  # the one class of a finder whose cards have no classes
-
-
-@dataclass(frozen=True)
-class FinderConfig:
-    """Settings of a damage finder; sizes are (height, width) in pixels. Raises ValueError for values out of range."""
-
-    height: Annotated[int, Text(help="Height in pixels at which it looks at cards.")] = 160
-    width: Annotated[int, Text(help="Width in pixels.")] = 128
-    fit: Annotated[Fit, Text(help="How a picture of another shape fits: pad, cover and crop, or stretch.")] = "pad"
-    portrait: Annotated[bool, Text(help="Turn landscape pictures to portrait (a quarter turn).")] = True
-    architecture: Annotated[str, Text(help="Architecture of segmentation-models-pytorch.")] = "Unet"
-    encoder_name: Annotated[str, Text(help="Its encoder; tu-NAME is one of timm's.")] = "resnet18"
-    encoder_weights: Annotated[
-        str | None, Text(help="Weights to start the encoder from: a file on disk, or imagenet (cached); none: scratch.")
-    ] = None
-    encoder_depth: Annotated[int, Text(help="Stages of the encoder, each half as large as the one before.")] = 4
-    decoder_channels: Annotated[tuple[int, ...], Text(help="Channels of the decoder, one for each stage.")] = (
-        *(64, 48, 32, 16),
-    )
-    max_train_steps: Annotated[int, Text(help="Optimiser steps.")] = 1200
-    train_batch_size: Annotated[int, Text(help="Cards in a batch.")] = 16
-    learning_rate: Annotated[float, Text(help="Highest learning rate of AdamW's one cycle.")] = 1e-3
-    weight_decay: Annotated[float, Text(help="Weight decay of AdamW.")] = 1e-2
-    flips: Annotated[bool, Text(help="Show cards mirrored and upside down too.")] = True
-    synthetic_share: Annotated[
-        float, Text(help="Share of each batch that is synthetic, where there are such cards.")
-    ] = 0.5
-    anneal: Annotated[bool, Text(help="Let that share go to nothing over the last half of the steps.")] = True
-    seed: Annotated[int, Text(help="Seed of weights, order and augmentation.")] = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "decoder_channels", tuple(self.decoder_channels))
-        for name in ["height", "width", "encoder_depth", "max_train_steps", "train_batch_size", "learning_rate"]:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}")
-        if len(self.decoder_channels) != self.encoder_depth:
-            raise ValueError(
-                f"decoder_channels has {len(self.decoder_channels)} numbers, and encoder_depth is {self.encoder_depth};"
-                " give one for each stage"
-            )
-        if not 0 <= self.synthetic_share <= 1:
-            raise ValueError(f"synthetic_share must lie in 0 to 1, and is {self.synthetic_share}")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.height, self.width
 
 
 class DamageFinder(nn.Module):
@@ -163,6 +115,17 @@ def found_damages(
                 box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
                 found.append(FoundDamage(label, box, float(sure[rows, columns][inside].mean())))
     return sorted(found, key=lambda damage: -damage.score)
+
+
+def check_place(run: str | Path, overwrite: bool = False) -> Path:
+    """The folder for a finder; raises RunError where something else is there, or a finder, unless `overwrite`."""
+    run = Path(run)
+    if run.exists() and any(run.iterdir()):
+        if not is_finder(run):
+            raise RunError(f"{run} holds other files and no damage finder; choose another folder")
+        if not overwrite:
+            raise RunError(f"{run} holds a damage finder already; overwrite it, or choose another folder")
+    return run
 
 
 def save_finder(finder: DamageFinder, run: str | Path, manifest: dict[str, Any]) -> Path:

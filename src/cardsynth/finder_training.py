@@ -10,7 +10,8 @@ from tqdm.auto import tqdm
 
 from cardsynth.cards import Cards
 from cardsynth.device import resolve_precision
-from cardsynth.finder import DamageFinder, FinderConfig, build_finder
+from cardsynth.finder import DamageFinder, build_finder
+from cardsynth.finder_config import FinderConfig
 from cardsynth.folder import CardError
 from cardsynth.masks import clean_classes
 
