@@ -58,13 +58,13 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = """
-        config folder diffusion styles press players paper films shapes processes metrics ratings
-        fitting model order device ornaments gum marks spots outlines journal summary copies
+        config folder diffusion styles press players paper films shapes processes metrics ratings polygons
+        fitting model order device ornaments gum marks spots outlines journal summary copies splits
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
-        hub rating_session cache rows layouts
-        cards
-        denoise classes masks losses
-        printing sampling recorder check judge sheets learner
+        hub rating_session cache rows layouts instances
+        cards formats
+        denoise classes masks losses voc parquet
+        printing sampling recorder check judge sheets learner export
         features examination
         similarity evaluation symptoms
         render validation pages course
