@@ -170,7 +170,7 @@ def test_yolo_segment_by_supervision(exported, expected):
     assert_same(found, {name: damages for name, damages in expected.items() if name in found})
     ((_, parts),) = expected["FULL_CARD_full.jpg"]
     assert (joined >= parts).all()
-    assert (joined & ~parts).sum() <= 8, "lines a pixel wide join its three parts"
+    assert (joined & ~parts).sum() <= 14, "lines a pixel wide join its three parts"
 
 
 def test_voc_by_torchvision_and_supervision(exported, expected, tmp_path):
@@ -250,4 +250,4 @@ def test_splits_are_the_same_in_every_format(exported):
         for form in ("coco", "yolo", "voc", "masks", "hub")
     ]
     assert all(part == parts[0] for part in parts)
-    assert [len(files) for files in parts[0].values()] == [7, 3, 3]
+    assert [len(files) for files in parts[0].values()] == [8, 3, 2]

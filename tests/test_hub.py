@@ -15,7 +15,6 @@ from cardsynth.hub import HubError, pull_run, push_cards, push_run
 TOKEN, WRONG_TOKEN = "hf_aliceTokenThatMustNotShow", "hf_wrongTokenThatMustNotShow"
 PRELUDE = """
 import json, os, traceback
-from cardsynth.export import export_cards
 from cardsynth.hub import pull_run, push_cards, push_run
 answers = {}
 def attempt(name, call):
@@ -121,18 +120,20 @@ answers["rows"] = [
 
 
 def test_exported_cards_are_pushed_and_open_with_load_dataset(place, client):
-    export_cards(place.cards, place.folder / "exported", "hub", shares=(0.5, 0, 0.5), overwrite=True)
+    export_cards(place.cards, place.folder / "exported", "hub")
     answers = client("""
 from datasets import load_dataset
 attempt("url", lambda: push_cards("exported", "alice/exported"))
 cards = load_dataset("alice/exported")
 answers["splits"] = {split: len(part) for split, part in cards.items()}
-row = cards["test"][0]
-answers["row"] = [row["image"].size, row["mask"].getpixel((0, 0)), row["objects"]]
+answers["rows"] = [
+    [row["image"].getpixel((0, 0)), row["mask"].getpixel((0, 0)), row["objects"]["bbox"]] for row in cards["train"]
+]
 answers["categories"] = cards["train"].features["objects"]["category"].feature.names
 """)
     assert answers["url"] == f"{place.hub.url}/datasets/alice/exported"
-    assert answers["splits"] == {"train": 1, "test": 1}
+    assert answers["splits"] == {"train": 2}
+    assert answers["rows"] == [[[0, 7, 9], 0, []], [[1, 7, 9], 255, [[0, 0, 8, 16]]]]
     assert answers["categories"] == ["SMALL"]
     assert "| SMALL | 1 |" in place.hub.repositories["datasets", "alice/exported"].files["README.md"].decode()
 
