@@ -64,6 +64,20 @@ def test_kinds_of_damage_and_what_is_written_of_them(cardsynth, tmp_path):
             assert (tmp_path / "drawn" / row[key]).is_file()
 
 
+def test_cards_are_exported_for_detectors(cardsynth, card_folder, tmp_path):
+    options = ("--cards", card_folder, "--out", tmp_path / "yolo", "--least-area", "2", "--seed", "3")
+    code, said = cardsynth("export", "--format", "yolo-segment", "--shares", "0.5,0.25,0.25", *options)
+    assert code == 0, said
+    assert len(list((tmp_path / "yolo/labels/train").iterdir())) == 15
+    assert "train     15 cards in 15 groups; damages: FULL_CARD 3, LIGHT 3" in said
+    code, said = cardsynth("export", "--format", "coco", *options)
+    assert code == 1
+    assert "exists already" in said
+    code, said = cardsynth("export", "--format", "coco", "--overwrite", "--group-by", r"(\d)\.png", *options)
+    assert code == 0, said
+    assert (tmp_path / "yolo/annotations/instances_train.json").is_file()
+
+
 def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder, tmp_path):
     mine = tmp_path / "mine.json"
     mine.write_text('{"max_train_steps": 1, "learning_rate": 0.5, "seed": 3}')
@@ -90,6 +104,8 @@ def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder,
         (("generate", "--model", "nowhere"), "nowhere"),
         (("push", "--repo-id", "me/it"), "--run RUN or --cards FOLDER"),
         (("check", "nowhere"), "nowhere"),
+        (("export", "--cards", "nowhere", "--format", "coco", "--out", "x"), "nowhere is no folder"),
+        (("export", "--cards", "x", "--format", "coco", "--out", "y", "--shares", "80%"), "like 0.8,0.1,0.1"),
     ],
 )
 def test_bad_input_ends_with_a_message(cardsynth, arguments, message, tmp_path, monkeypatch):
@@ -114,7 +130,9 @@ def test_parsing():
     assert parse_range("1-3") == (1, 3)
 
 
-@pytest.mark.parametrize("command", ["render", "check", "train", "generate", "evaluate", "push", "pull", "demo"])
+@pytest.mark.parametrize(
+    "command", ["render", "check", "train", "generate", "evaluate", "export", "push", "pull", "demo"]
+)
 def test_every_command_has_help(cardsynth, command):
     code, said = cardsynth(command, "--help")
     assert code == 0

@@ -9,6 +9,7 @@ import pytest
 from hub_server import Hub
 from tiny_folders import contents, make_cards, make_run, uploaded_part
 
+from cardsynth.export import export_cards
 from cardsynth.hub import HubError, pull_run, push_cards, push_run
 
 TOKEN, WRONG_TOKEN = "hf_aliceTokenThatMustNotShow", "hf_wrongTokenThatMustNotShow"
@@ -116,6 +117,25 @@ answers["rows"] = [
         [[0, 7, 9], "L", 0, "FULL_CARD", boxes[0]],
         [[1, 7, 9], "L", 255, "SMALL", boxes[1]],
     ]
+
+
+def test_exported_cards_are_pushed_and_open_with_load_dataset(place, client):
+    export_cards(place.cards, place.folder / "exported", "hub")
+    answers = client("""
+from datasets import load_dataset
+attempt("url", lambda: push_cards("exported", "alice/exported"))
+cards = load_dataset("alice/exported")
+answers["splits"] = {split: len(part) for split, part in cards.items()}
+answers["rows"] = [
+    [row["image"].getpixel((0, 0)), row["mask"].getpixel((0, 0)), row["objects"]["bbox"]] for row in cards["train"]
+]
+answers["categories"] = cards["train"].features["objects"]["category"].feature.names
+""")
+    assert answers["url"] == f"{place.hub.url}/datasets/alice/exported"
+    assert answers["splits"] == {"train": 2}
+    assert answers["rows"] == [[[0, 7, 9], 0, []], [[1, 7, 9], 255, [[0, 0, 8, 16]]]]
+    assert answers["categories"] == ["SMALL"]
+    assert "| SMALL | 1 |" in place.hub.repositories["datasets", "alice/exported"].files["README.md"].decode()
 
 
 def test_own_readme_is_kept_and_checkpoints_are_not_pulled(place, client):

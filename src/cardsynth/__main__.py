@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from cardsynth.card_commands import check, render, scans
+from cardsynth.card_commands import check, export, render, scans
 from cardsynth.config import get_preset
 from cardsynth.finder_commands import find, train_finder, trial
 from cardsynth.judge_commands import compare, doctor, evaluate
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
-        commands = (render, scans, check, train, doctor, generate, evaluate, compare)
+        commands = (render, scans, check, export, train, doctor, generate, evaluate, compare)
         commands += (train_finder, find, trial, push, pull, demo)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__.replace("_", "-"): command for command in commands},

@@ -70,10 +70,16 @@ def push_cards(
     """Upload a card folder as a data set that `load_dataset(repo_id)` opens, and return the address of its page.
 
     The repository is made if it is missing. The folder's own README.md is kept, or else `cards_card` is uploaded in its
-    place. The folder is never written to. `token` defaults to the one that you logged in with.
+    place. The folder is never written to. `token` defaults to the one that you logged in with. Also uploads a data set
+    that `cardsynth export --format hub` wrote.
     Raises HubError if the folder is not a card folder or names missing files, or if the upload fails.
     """
     folder = Path(folder).expanduser()
+    command = f"cardsynth push --cards {shlex.quote(str(folder))}"
+    if any(folder.glob("data/*.parquet")) and not (folder / "metadata.jsonl").exists():
+        _require(folder, ("README.md",), "exported data set")
+        files = list(_files(folder))
+        return _push(folder, files, cards_card, command, repo_id, private, token, commit_message)
     _require(folder, ("metadata.jsonl",), "card folder")
     files = list(_files(folder))
     present = {file.relative_to(folder).as_posix() for file in files}
@@ -92,7 +98,6 @@ def push_cards(
             f"{_some(crowded)}: more than {FILES_PER_FOLDER:,} files in one folder, which the Hub refuses. Nothing was "
             "uploaded. Push the cards in smaller card folders, or with the cards of each class in a folder of its own."
         )
-    command = f"cardsynth push --cards {shlex.quote(str(folder))}"
     return _push(folder, files, cards_card, command, repo_id, private, token, commit_message)
 
 

@@ -1,4 +1,4 @@
-"""How options of the `cardsynth` command are written: sizes, seeds and ranges."""
+"""How options of the `cardsynth` command are written: sizes, seeds, ranges and shares."""
 
 import tyro
 
@@ -31,3 +31,13 @@ def parse_range(text: str) -> tuple[int, int]:
     if not least.isdigit() or (separator and not most.isdigit()):
         raise ValueError(f"--damages is {text!r}; write a number or a range, like 2 or 1-3")
     return int(least), int(most or least)
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """Numbers of a text like 0.8,0.1,0.1; raises ValueError for another form."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"--shares is {text!r}; write shares of training, validation, test like 0.8,0.1,0.1"
+        ) from error

@@ -58,19 +58,30 @@ def chosen_cards(labels: Sequence[str | None], reading: Reading, source: str | P
     return [index for index, label in enumerate(labels) if not reading.only_labels or label in reading.only_labels]
 
 
+def read_pictures(card: CardFile, with_mask: bool = True) -> tuple[Image.Image, Image.Image | None]:
+    """A card's picture as upright RGB, and its mask as grey where it has one, of the same size.
+
+    Raises CardError, naming the file and the remedy, for what cannot be read and for a mask of another size.
+    """
+    image = _open(card.image, "image", card)
+    if not with_mask or card.mask is None:
+        return image, None
+    mask = _open(card.mask, "mask", card).convert("L")
+    if mask.size != image.size:
+        raise CardError(
+            f"the mask of {card.name} measures {mask.height}x{mask.width} and the picture"
+            f" {image.height}x{image.width}; save both at one size"
+        )
+    return image, mask
+
+
 def read_card(card: CardFile, reading: Reading, with_mask: bool) -> np.ndarray:
     """One card as uint8 (C, H, W), its mask the fourth channel; raises CardError, naming the file and the remedy."""
-    image = _open(card.image, "image", card)
+    image, mask = read_pictures(card, with_mask)
     channels = [fit_image(image, reading.size, reading.fit, reading.portrait)]
     if with_mask:
-        if card.mask is None:
+        if mask is None:
             raise CardError(f"{card.name} has no mask where other cards have one; add it, or set use_masks off")
-        mask = _open(card.mask, "mask", card).convert("L")
-        if mask.size != image.size:
-            raise CardError(
-                f"the mask of {card.name} measures {mask.height}x{mask.width} and the picture"
-                f" {image.height}x{image.width}; save both at one size"
-            )
         channels.append(fit_image(mask, reading.size, reading.fit, reading.portrait, is_mask=True)[..., None])
     return np.concatenate(channels, axis=-1).transpose(2, 0, 1)
 
