@@ -10,7 +10,6 @@ from cardsynth.finder import (
     build_finder,
     damage_shares,
     found_damages,
-    is_finder,
     load_finder,
     save_finder,
 )
@@ -18,7 +17,7 @@ from cardsynth.finder_config import FinderConfig
 from cardsynth.finder_training import augment, damage_classes, damage_targets, train_finder
 from cardsynth.folder import CardError
 from cardsynth.render import draw_cards
-from cardsynth.runs import RunError
+from cardsynth.runs import RunError, is_finder
 
 CLASSES = ("CLEAN", "FULL_CARD", "SMALL")
 TINY = FinderConfig(

@@ -267,3 +267,28 @@ def test_link_that_leads_out_of_the_folder_is_not_published(place, tmp_path, no_
     (cards / "secret.txt").symlink_to(place.cards / "metadata.jsonl")
     with pytest.raises(HubError, match=r"secret\.txt is a link that leads out"):
         push_cards(cards, "alice/cards")
+
+
+def test_a_pushed_damage_finder_is_found_with_anywhere(place, client):
+    from cardsynth.finder import build_finder, save_finder
+    from cardsynth.finder_config import FinderConfig
+
+    config = FinderConfig(height=16, width=16, encoder_name="tu-test_resnet", encoder_depth=2, decoder_channels=(8, 8))
+    save_finder(build_finder(config, ("LIGHT", "SMALL")), place.folder / "finder", {"data": {"count": 7}})
+    answers = client("""
+import sys
+from cardsynth.__main__ import main
+def command(*arguments):
+    sys.argv = ["cardsynth", *arguments]
+    main()
+command("push", "--run", "finder", "--repo-id", "alice/finder")
+command("find", "cards", "--model", "alice/finder", "--out", "found")
+import segmentation_models_pytorch as smp
+answers["channels"] = smp.from_pretrained("alice/finder").segmentation_head[0].out_channels
+""")
+    assert answers == {"channels": 3}
+    readme = place.hub.repositories["models", "alice/finder"].files["README.md"].decode()
+    assert "cardsynth find my_cards --model alice/finder" in readme
+    assert "background, then LIGHT, SMALL" in readme
+    assert str(place.folder) not in readme
+    assert len((place.folder / "found/metadata.jsonl").read_text().splitlines()) == 2

@@ -62,7 +62,7 @@ def test_imports_go_only_downward():
         config folder diffusion styles press players paper films shapes processes metrics ratings options polygons
         finder_config fitting model order device ornaments gum marks spots outlines journal summary copies splits
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
-        hub rating_session cache rows layouts finder trial_config instances
+        hub finder_readme rating_session cache rows layouts finder trial_config instances
         cards formats
         denoise classes masks losses voc parquet
         printing sampling recorder check judge sheets learner pasting finder_training export

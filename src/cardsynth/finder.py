@@ -14,7 +14,7 @@ from torch import nn
 
 from cardsynth.finder_config import FinderConfig
 from cardsynth.folder import write_atomically
-from cardsynth.runs import RunError, describe_environment, replace_folder
+from cardsynth.runs import FINDER, RunError, describe_environment, is_finder, read_manifest, replace_folder
 
 DAMAGE = "damage"  # the one class of a finder whose cards have no classes
 
@@ -136,17 +136,12 @@ def save_finder(finder: DamageFinder, run: str | Path, manifest: dict[str, Any])
     run = Path(run)
     temporary = run.with_name(f".{run.name}.tmp")
     finder.net.save_pretrained(temporary)
-    known = {"kind": "damage finder", "labels": list(finder.labels), **manifest, **describe_environment()}
+    (temporary / "README.md").unlink()  # huggingface_hub's, which says less than `finder_card`
+    known = {"kind": FINDER, "labels": list(finder.labels), **manifest, **describe_environment()}
     for name, values in (("settings.json", asdict(finder.config)), ("manifest.json", known)):
         write_atomically(temporary / name, (json.dumps(values, indent=2) + "\n").encode())
     replace_folder(temporary, run)
     return run
-
-
-def is_finder(run: str | Path) -> bool:
-    """Whether a folder holds a damage finder."""
-    path = Path(run) / "manifest.json"
-    return path.is_file() and json.loads(path.read_text()).get("kind") == "damage finder"
 
 
 def load_finder(run: str | Path, device: str | torch.device = "cpu") -> DamageFinder:
@@ -155,6 +150,6 @@ def load_finder(run: str | Path, device: str | torch.device = "cpu") -> DamageFi
     if not is_finder(run):
         raise RunError(f"{run} holds no damage finder; train one with `cardsynth train-finder`, or check the path")
     config = FinderConfig(**json.loads((run / "settings.json").read_text()))
-    labels = json.loads((run / "manifest.json").read_text())["labels"]
+    labels = read_manifest(run)["labels"]
     finder = DamageFinder(smp.from_pretrained(run), config, tuple(labels))
     return finder.to(device).eval().requires_grad_(False)

@@ -103,16 +103,23 @@ def generate(
 
 def push(
     repo_id: Annotated[str, Text(help="Repository on the Hub, like name/model.")],
-    run: Annotated[Path | None, Text(help="Run folder to push.")] = None,
+    run: Annotated[Path | None, Text(help="Run folder to push: a model's, or a damage finder's.")] = None,
     cards: Annotated[Path | None, Text(help="Card folder to push as a data set.")] = None,
     private: Annotated[bool, Text(help="Make the repository private.")] = False,
 ) -> None:
     """Push a run or a card folder to the Hugging Face Hub; log in first with `hf auth login`."""
+    from cardsynth.finder_readme import FINDER_PIECES, finder_card
     from cardsynth.hub import push_cards, push_run
+    from cardsynth.runs import is_finder
 
     if (run is None) == (cards is None):
         raise ValueError("say what to push: --run RUN or --cards FOLDER")
-    url = push_run(run, repo_id, private=private) if run else push_cards(cards, repo_id, private=private)
+    if cards:
+        url = push_cards(cards, repo_id, private=private)
+    elif is_finder(run):
+        url = push_run(run, repo_id, private=private, pieces=FINDER_PIECES, readme=finder_card)
+    else:
+        url = push_run(run, repo_id, private=private)
     print(f"Pushed to {url}")
 
 

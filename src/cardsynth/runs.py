@@ -21,6 +21,8 @@ from cardsynth.folder import write_atomically
 VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "datasets", "huggingface_hub", "numpy")
 
 
+FINDER = "damage finder"  # what the manifest of one says that it is
+
 # Settings that a resumed run may change; all others make another run.
 MAY_CHANGE = {
     "preset", "num_epochs", "max_train_steps", "save_image_epochs", "save_model_epochs", "checkpoints_total_limit",
@@ -50,6 +52,11 @@ class TrainedModel:
 def is_run(folder: str | Path) -> bool:
     """Whether a folder holds a run, finished or not."""
     return (Path(folder) / "settings.json").is_file() or (Path(folder) / "model_index.json").is_file()
+
+
+def is_finder(run: str | Path) -> bool:
+    """Whether a folder holds a damage finder (see `cardsynth.finder`)."""
+    return read_manifest(run).get("kind") == FINDER
 
 
 def start_run(run: Path, config: TrainingConfig, manifest: dict[str, Any], overwrite: bool = False) -> None:

@@ -47,7 +47,7 @@ def kinds_of(arm: str, data: TrialData) -> tuple[str, ...]:
 
 
 def jobs_of(config: TrialConfig, data: TrialData) -> list[Job]:
-    """All finders of a trial, those of a draw together; arms that take drawn or clean cards only where there are any."""
+    """All finders of a trial, those of a draw together; arms of drawn or clean cards only where there are any."""
     possible = [
         arm
         for arm in config.arms
