@@ -21,7 +21,7 @@ from cardsynth.splits import split_groups
 from cardsynth.trial import run_trial
 from cardsynth.trial_config import ARMS, SMALL_FINDER, TrialConfig
 from cardsynth.trial_data import TrialData, read_trial_data
-from cardsynth.trial_report import write_trial_report
+from cardsynth.trial_report import PICTURE, write_trial_report
 
 SIZE = (80, 64)
 TILE_CLASSES = ("break", "fray", "free", "uneven")
@@ -92,11 +92,12 @@ def main() -> None:
     )
     data = gap_data(arguments.work / "gap_cards") if arguments.kind == "gap" else tile_data(arguments.data)
     out = arguments.work / arguments.kind
-    table = write_trial_report(out, run_trial(config, data, out))
-    print(f"{describe_machine()}\n\n{table.read_text()}")
+    report = write_trial_report(out, run_trial(config, data, out))
+    print(f"{describe_machine()}\n\n{report.sentences}\n\n{report.tables}")
     if arguments.out:
-        for name in (table, table.with_suffix(".png")):
-            arguments.out.with_suffix(name.suffix).write_bytes(name.read_bytes())
+        text = report.path.read_text().replace(PICTURE, arguments.out.with_suffix(".png").name)
+        arguments.out.with_suffix(".md").write_text(f"{describe_machine()}\n\n{text}")
+        arguments.out.with_suffix(".png").write_bytes(report.path.with_name(PICTURE).read_bytes())
 
 
 if __name__ == "__main__":

@@ -42,12 +42,12 @@ def train_generator(config: TrainingConfig, real: Cards, run: Path) -> None:
         pass
 
 
-def make_cards(kind: str, sources: Sources, count: int, seed: int, run: Path) -> Cards:
+def make_cards(kind: str, sources: Sources, count: int, seed: int, run: Path, generated: Cards | None = None) -> Cards:
     """`count` synthetic cards of a kind, of the real cards' classes; `run`: the generator, where the kind takes one.
 
-    generated: each class in turn. filtered: of twice as many generated ones. drawn: the first of the sources' drawn
-    cards. pasted, painted: the damaged classes in turn, the damages of `pasting.move_damage`. Raises CardError where
-    there are no drawn cards.
+    generated: each class in turn. filtered: those of the `generated` cards that a judge doubts least. drawn: the first
+    of the sources' drawn cards. pasted, painted: the damaged classes in turn, the damages of `pasting.move_damage`.
+    Raises CardError where there are no drawn cards.
     """
     if kind == "pasted":
         return paste_damage(sources.real, count, seed, sources.clean)
@@ -60,7 +60,7 @@ def make_cards(kind: str, sources: Sources, count: int, seed: int, run: Path) ->
         return _painted(sources, count, seed, run)
     if kind == "generated":
         return _generated(sources.real, count, run)
-    return filter_cards(_generated(sources.real, 2 * count, run), sources.real, count, seed)
+    return filter_cards(generated, sources.real, count, seed)
 
 
 def _generated(real: Cards, count: int, run: Path) -> Cards:

@@ -1,7 +1,7 @@
 """How well a damage finder finds: pixels, boxes and classes, against the masks of cards that it has not seen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -106,6 +106,14 @@ def plain_figures(finder: DamageFinder, cards: Cards) -> dict:
         "iou": iou,
         "map50": _average_precision(*boxes, finder.labels, SEEN_HEIGHT / cards.size[0])["map_50"],
     }
+
+
+def seen_cards(finder: DamageFinder, cards: Cards) -> Cards:
+    """The cards with the damage that a finder sees on them as their masks, of whatever class."""
+    found = damage_shares(finder, cards.pixels).argmax(dim=1) > 0
+    return replace(
+        cards, pixels=torch.cat([cards.pixels[:, :3], found[:, None] * torch.tensor(255, dtype=torch.uint8)], 1)
+    )
 
 
 def pixel_counts(found: torch.Tensor, targets: torch.Tensor, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

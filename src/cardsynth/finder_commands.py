@@ -88,6 +88,5 @@ def trial(
     if quick:
         settings = replace(settings, arms=("real", "pasted", "painted"), counts=(10, 25), ratios=(4,), draws=3)
     data = read_trial_data(settings.finder, real, test, clean, drawn, group_by)
-    page = write_trial_report(out, run_trial(settings, data, out, workers))
-    print(page.read_text())
-    print(f"Table and figure are in {out}")
+    report = write_trial_report(out, run_trial(settings, data, out, workers))
+    print(f"{report.tables}\n\n{report.sentences}\nTables and figure are in {out}")

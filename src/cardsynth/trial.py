@@ -16,12 +16,13 @@ from safetensors.torch import load, save
 from tqdm.auto import tqdm
 
 from cardsynth.arms import Sources, cards_of_arm, make_cards, train_generator
+from cardsynth.cards import Cards
 from cardsynth.detection import plain_figures
 from cardsynth.finder_training import damage_classes, train_finder
 from cardsynth.folder import CardError, write_atomically
 from cardsynth.processes import results_in_order
 from cardsynth.runs import RunError, describe_environment
-from cardsynth.trial_config import ARMS, GENERATING, TrialConfig
+from cardsynth.trial_config import ARMS, FILTERED_FROM, GENERATED, TrialConfig
 from cardsynth.trial_data import Draw, TrialData
 
 RESULTS, GENERATORS, SYNTHETIC, SETTINGS = "results", "generators", "synthetic", "settings.json"
@@ -117,32 +118,48 @@ def _open_folder(out: Path, config: TrialConfig, data: TrialData) -> None:
     write_atomically(path, (json.dumps({**settings, **describe_environment()}, indent=2) + "\n").encode())
 
 
-def _pool(out: Path, draw: Draw, kind: str) -> Path:
-    return out / SYNTHETIC / f"{draw.name}_{kind}.safetensors"
+def synthetic_cards(out: str | Path, draw: Draw, kind: str, real: Cards) -> Cards:
+    """The synthetic cards of a kind that a trial made of a draw, with the classes of its real cards.
+
+    Raises FileNotFoundError where it has made none.
+    """
+    count, path = max(_pools(Path(out), draw, kind), default=(0, None))
+    if not count:
+        raise FileNotFoundError(f"{out} has no {kind} cards of draw {draw.name} yet; run the trial first")
+    return replace(real, **load(path.read_bytes()), names=(), source=f"{kind} cards")
+
+
+def _pools(out: Path, draw: Draw, kind: str) -> list[tuple[int, Path]]:
+    """Files of synthetic cards of a kind and a draw, each after the number of cards that was asked for."""
+    files = (out / SYNTHETIC).glob(f"{draw.name}_{kind}_*.safetensors")
+    return [(int(path.stem.split("_")[-1]), path) for path in files]
 
 
 def _prepare(draw: Draw, config: TrialConfig, data: TrialData, out: Path) -> None:
     """Train the generator of a draw and make its synthetic cards, as many as the largest ratio takes."""
+    sources = Sources(draw.cards(data.real), data.clean, data.drawn)
+    count, run = max(config.ratios) * len(sources.real), out / GENERATORS / draw.name
     kinds = {kind for arm in config.arms for kind in kinds_of(arm, data)}
-    missing = sorted(kind for kind in kinds if not _pool(out, draw, kind).is_file())
-    real = draw.cards(data.real)
-    run = out / GENERATORS / draw.name
-    if GENERATING & set(missing):
-        train_generator(config.generator.replace(seed=draw.number), real, run)
-    for kind in missing:
-        made = make_cards(kind, Sources(real, data.clean, data.drawn), max(config.ratios) * len(real), draw.number, run)
-        write_atomically(_pool(out, draw, kind), save({"pixels": made.pixels, "labels": made.labels}))
+    wanted = dict.fromkeys(sorted(kinds - {"filtered"}), count)
+    if "filtered" in kinds:
+        wanted |= {"generated": FILTERED_FROM * count, "filtered": count}
+    for kind, number in wanted.items():
+        if max(_pools(out, draw, kind), default=(0, None))[0] >= number:
+            continue
+        if kind in GENERATED:
+            train_generator(config.generator.replace(seed=draw.number), sources.real, run)
+        generated = synthetic_cards(out, draw, "generated", sources.real) if kind == "filtered" else None
+        made = make_cards(kind, sources, number, draw.number, run, generated)
+        path = out / SYNTHETIC / f"{draw.name}_{kind}_{number}.safetensors"
+        write_atomically(path, save({"pixels": made.pixels, "labels": made.labels}))
 
 
 def _run_job(job: Job, config: TrialConfig, data: TrialData, out: Path) -> None:
     """Train and test one finder, and write its result."""
-    arm, real = ARMS[job.arm], job.draw.cards(data.real)
-    made = {
-        kind: replace(real, **load(_pool(out, job.draw, kind).read_bytes()), names=(), source=kind)
-        for kind in arm.kinds
-    }
+    real = job.draw.cards(data.real)
+    made = {kind: synthetic_cards(out, job.draw, kind, real) for kind in kinds_of(job.arm, data)}
     sources = Sources(real, data.clean, data.drawn)
-    cards, synthetic = cards_of_arm(arm, sources, made, job.ratio * len(real))
+    cards, synthetic = cards_of_arm(ARMS[job.arm], sources, made, job.ratio * len(real))
     labels = damage_classes(data.real)
     finder = train_finder(replace(config.finder, seed=job.draw.number), cards, synthetic, labels, progress=False)
     figures = plain_figures(finder, data.test)

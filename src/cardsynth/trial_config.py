@@ -32,7 +32,8 @@ ARMS = {
         "all of these, the synthetic ones in equal parts", True, True, ("pasted", "painted", "drawn", "generated")
     ),
 }
-GENERATING = {"generated", "filtered", "painted"}  # kinds that take a trained generator
+GENERATED = {"generated", "painted"}  # kinds that a trained generator makes
+FILTERED_FROM = 2  # times as many generated cards as are kept of them
 # A small net, which learns more from few cards than a large one, and so many can be trained.
 SMALL_FINDER = FinderConfig(
     height=80,
