@@ -151,7 +151,7 @@ def _prepare(draw: Draw, config: TrialConfig, data: TrialData, out: Path) -> Non
         generated = synthetic_cards(out, draw, "generated", sources.real) if kind == "filtered" else None
         made = make_cards(kind, sources, number, draw.number, run, generated)
         path = out / SYNTHETIC / f"{draw.name}_{kind}_{number}.safetensors"
-        write_atomically(path, save({"pixels": made.pixels, "labels": made.labels}))
+        write_atomically(path, save({"pixels": made.pixels.contiguous(), "labels": made.labels.contiguous()}))
 
 
 def _run_job(job: Job, config: TrialConfig, data: TrialData, out: Path) -> None:
