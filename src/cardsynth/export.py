@@ -92,15 +92,11 @@ def export_cards(
         for item in tqdm(items, f"Writing {form}", unit="card", leave=False):
             writer.add(item)
         writer.finish()
-        how = {
-            "format": form,
-            "cards": folder.resolve().name,
-            "shares": list(shares),
-            "seed": seed,
-            "group_by": pattern,
+        record = {"format": form, "cards": folder.resolve().name, "shares": list(shares), "seed": seed}
+        record |= {"group_by": pattern, **asdict(rules), "categories": named}
+        record["splits"] = {
+            split: {item.name: item.seen.card.name for item in items if item.split == split} for split in parts
         }
-        files = {split: {item.name: item.seen.card.name for item in items if item.split == split} for split in parts}
-        record = {**how, **asdict(rules), "categories": named, "splits": files}
         writer.write(RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
         _put(temporary, out)
     finally:
