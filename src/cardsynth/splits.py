@@ -15,7 +15,7 @@ SHARES = (0.8, 0.1, 0.1)
 def split_cards(
     cards: Sequence[CardFile], shares: Sequence[float] = SHARES, seed: int = 0, pattern: str | None = None
 ) -> dict[str, list[int]]:
-    """Indices of the training, validation and test cards by `SPLITS`, as `group_of` and `split_groups` part them.
+    """Indices of the training, validation and test cards by `SPLITS`, as `groups_of` and `split_groups` part them.
 
     shares: of one to three splits, in that order. Raises ValueError as they do.
     """
