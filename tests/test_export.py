@@ -88,7 +88,7 @@ def test_cards_with_boxes_alone(tmp_path):
 def test_cards_of_which_nobody_knows_the_damage_are_refused(tmp_path):
     for seed, label in enumerate(("CLEAN", "SMALL", "LIGHT")):
         save(speckled(seed), tmp_path / "cards" / label / "1.png")
-    with pytest.raises(CardError, match=r"LIGHT/1\.png has neither a mask nor boxes .* \(and 1 more cards") as error:
+    with pytest.raises(CardError, match=r"LIGHT/1\.png has neither a mask nor boxes .* \(1 more of 3 cards") as error:
         export_cards(tmp_path / "cards", tmp_path / "out", "coco")
     assert "name its class as undamaged" in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cards"]
@@ -233,7 +233,7 @@ def test_bad_folders_and_pictures_are_named(tmp_path):
     with pytest.raises(CardError, match=r"the mask of 1\.png measures 20x16 and the picture 24x16"):
         export_cards(cards, tmp_path / "out", "coco")
     (cards / "0.png").write_bytes((cards / "0.png").read_bytes()[:300])
-    with pytest.raises(CardError, match=r"0\.png .*\(and 1 more cards: cardsynth check"):
+    with pytest.raises(CardError, match=r"0\.png .*\(1 more of 2 cards"):
         export_cards(cards, tmp_path / "out", "coco")
     twice = make(tmp_path / "twice", ({"label": "SMALL"}, spot()))
     (twice / "metadata.jsonl").write_text((twice / "metadata.jsonl").read_text() * 2)
@@ -267,6 +267,6 @@ def test_groups_stay_in_one_split_and_what_no_split_has_is_said(tmp_path):
     summary = export_cards(cards, tmp_path / "out", "coco")
     assert summary.cards == {"train": 33, "val": 4, "test": 4}
     assert summary.groups == {"train": 9, "val": 1, "test": 1}
-    assert "no LIGHT in val, test: its cards are of too few groups" in summary.text()
+    assert "val has no LIGHT: too few groups of cards show it" in summary.text()
     summary = export_cards(cards, tmp_path / "by", "coco", pattern=r"^(\d)\d")
     assert "10 cards have names in which" in summary.text()

@@ -129,9 +129,10 @@ def test_cards_without_labels_and_other_numbers_of_splits():
     assert [len(part) for part in parted(groups, labels, shares=(0.5, 0.5))] == [10, 10]
     assert [len(part) for part in parted(groups, labels, shares=(1,))] == [20]
     assert [len(part) for part in parted(groups, labels, shares=(0.75, 0, 0.25))] == [15, 0, 5]
+    assert [len(part) for part in parted(groups, labels, shares=(0, 0, 1))] == [0, 0, 20]
 
 
-@pytest.mark.parametrize("shares", [(0.8, 0.1), (0.8, 0.1, 0.1, 0.1), (1.2, -0.2), (0, 1), (1, float("nan"))])
+@pytest.mark.parametrize("shares", [(0.8, 0.1), (0.8, 0.1, 0.1, 0.1), (1.2, -0.2), (1, float("nan"))])
 def test_shares_that_are_none_are_refused(shares):
     with pytest.raises(ValueError, match="shares"):
         split_groups(["a"], ["b"], shares)

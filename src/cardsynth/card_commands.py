@@ -78,7 +78,9 @@ def export(
         Literal["coco", "yolo", "yolo-segment", "voc", "masks", "hub"],
         Text(help="yolo: boxes; yolo-segment: polygons; masks: PNG of indices; hub: Parquet, for load_dataset."),
     ],
-    shares: Annotated[str, Text(help="Shares of training, validation and test cards.")] = "0.8,0.1,0.1",
+    shares: Annotated[
+        str, Text(help="Shares of training, validation and test cards; 0,0,1 for test cards alone.")
+    ] = "0.8,0.1,0.1",
     group_by: Annotated[
         str | None, Text(metavar="REGEX", help="Cards for which its first group finds the same text stay together.")
     ] = None,

@@ -39,7 +39,7 @@ class Summary:
         """A line a split, then the notes."""
         lines = []
         for split, count in self.cards.items():
-            damages = ", ".join(f"{name} {number}" for name, number in self.damages[split].items()) or "none"
+            damages = ", ".join(f"{name} {number}" for name, number in self.damages[split].items() if number) or "none"
             lines.append(f"{split:>6} {count:6d} cards in {self.groups[split]} groups; damages: {damages}")
         return "\n".join([*lines, *self.notes])
 
@@ -74,7 +74,7 @@ def export_cards(
         raise CardError(f"{twice[0]} has several rows in the metadata of {folder}; remove all but one")
     groups = groups_of(cards, pattern)
     parts = split_cards(cards, shares, seed, pattern)
-    seen = _see_all(cards, rules, folder)
+    seen = _see_all(cards, rules)
     split_of = {index: split for split, indices in parts.items() for index in indices}
     items = []
     for index, (one, stem) in enumerate(zip(seen, _stems(cards), strict=True)):
@@ -92,15 +92,11 @@ def export_cards(
         for item in tqdm(items, f"Writing {form}", unit="card", leave=False):
             writer.add(item)
         writer.finish()
-        how = {
-            "format": form,
-            "cards": folder.resolve().name,
-            "shares": list(shares),
-            "seed": seed,
-            "group_by": pattern,
+        record = {"format": form, "cards": folder.resolve().name, "shares": list(shares), "seed": seed}
+        record |= {"group_by": pattern, **asdict(rules), "categories": named}
+        record["splits"] = {
+            split: {item.name: item.seen.card.name for item in items if item.split == split} for split in parts
         }
-        files = {split: {item.name: item.seen.card.name for item in items if item.split == split} for split in parts}
-        record = {**how, **asdict(rules), "categories": named, "splits": files}
         writer.write(RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
         _put(temporary, out)
     finally:
@@ -120,12 +116,12 @@ def _check_out(folder: Path, out: Path, overwrite: bool) -> None:
         raise CardError(f"{out} has no {RECORD}, so it was not exported and is not overwritten; choose another folder")
 
 
-def _see_all(cards: Sequence[CardFile], rules: Rules, folder: Path) -> list[SeenCard]:
+def _see_all(cards: Sequence[CardFile], rules: Rules) -> list[SeenCard]:
     results = results_in_order(partial(_see_or_say, rules=rules), cards, os.cpu_count() or 1, threads=True)
     found = list(tqdm(results, "Reading cards", len(cards), unit="card", leave=False))
     bad = [one for one in found if isinstance(one, CardError)]
     if bad:
-        more = f" (and {len(bad) - 1} more cards: cardsynth check {folder} lists them)" if len(bad) > 1 else ""
+        more = f" ({len(bad) - 1} more of {len(cards)} cards cannot be exported either)" if len(bad) > 1 else ""
         raise CardError(f"{bad[0]}{more}") from bad[0]
     return found
 
@@ -156,7 +152,7 @@ def _categories(items: Sequence[Item], asked: Sequence[str], folder: Path) -> li
     if missing := [name for name in found if asked and name not in asked]:
         raise CardError(f"{folder} has damage of {', '.join(missing)} too; name all categories, in order")
     if not found and not asked:
-        raise CardError(f"no card of {folder} has a damage, so there are no categories; name them")
+        raise CardError(f"no card of {folder} has a damage that is large enough, so there are no categories; name them")
     return list(dict.fromkeys(asked)) or found
 
 
@@ -207,10 +203,9 @@ def _summary(items: Sequence[Item], categories: Sequence[str], rules: Rules, pat
     if pattern is not None:
         alone = sum(re.search(pattern, one.card.name) is None for one in seen)
         note(alone, f"cards have names in which {pattern!r} is not found, so it groups them with none")
-    for name in categories:
-        missing = [split for split in splits if not damages[split][name]]
-        if missing:
-            notes.append(f"no {name} in {', '.join(missing)}: its cards are of too few groups, or show no damage")
+    for split in splits:
+        missing = [name for name in categories if not damages[split][name]]
+        notes += [f"{split} has no {', '.join(missing)}: too few groups of cards show it"] if missing else []
     return Summary(
         cards={split: len(of[split]) for split in splits},
         groups={split: len({item.group for item in of[split]}) for split in splits},

@@ -19,7 +19,7 @@ def edge_polygons(mask: np.ndarray) -> list[np.ndarray]:
     mask: bool (H, W). The pixel in column 3 reaches from x = 3 to x = 4, as in COCO, and its centre is at 3.5: readers
     that take the pixels whose centres lie inside, by even and odd crossings (pycocotools), give the mask back exactly.
     """
-    return [_without_straights(steps[:, :2] + steps[:, 2:]) for steps in outlines(mask)]
+    return [_without_straights(steps[:, :2] + steps[:, 2:]) for steps in trace_outlines(mask)]
 
 
 def pixel_polygon(mask: np.ndarray) -> np.ndarray:
@@ -30,11 +30,11 @@ def pixel_polygon(mask: np.ndarray) -> np.ndarray:
     the mask back exactly. A mask of several components becomes one polygon by lines to the largest of them, which such
     readers draw one pixel wide.
     """
-    steps = _without_straights(_joined(outlines(mask)))
+    steps = _without_straights(_joined(trace_outlines(mask)))
     return steps[:, :2] + np.where(steps[:, 2:], FAR, NEAR)
 
 
-def outlines(mask: np.ndarray) -> list[np.ndarray]:
+def trace_outlines(mask: np.ndarray) -> list[np.ndarray]:
     """The closed outlines of a mask's 8-connected components, int (N, 4) each; mask: bool (H, W).
 
     A step of an outline is a pixel's x and y and the corner of it, 0 or 1 across and down, where one of its sides
@@ -57,10 +57,9 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
         last = first = ring[place] // 4
         while inside[first - 1]:
             first -= 1
-        there, back, end = (slits * 3 + number for number in (1, 2, 3))
-        slits += 1
-        there, back, end = first * 4 + there * sides, last * 4 + RIGHT + back * sides, first * 4 + end * sides
-        outer = first * 4 + LEFT
+        slit = (first * 4 + TOP, last * 4 + RIGHT, first * 4 + TOP)  # sides that start at its ends: there, back, out
+        there, back, end = (side + (slits * 3 + number) * sides for number, side in enumerate(slit, start=1))
+        outer, slits = first * 4 + LEFT, slits + 1
         following |= {outer: there, there: ring[place], ring[place - 1]: back, back: end, end: following[outer]}
     found = []
     for start in starts:

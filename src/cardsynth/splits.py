@@ -15,7 +15,7 @@ SHARES = (0.8, 0.1, 0.1)
 def split_cards(
     cards: Sequence[CardFile], shares: Sequence[float] = SHARES, seed: int = 0, pattern: str | None = None
 ) -> dict[str, list[int]]:
-    """Indices of the training, validation and test cards by `SPLITS`, as `group_of` and `split_groups` part them.
+    """Indices of the training, validation and test cards by `SPLITS`, as `groups_of` and `split_groups` part them.
 
     shares: of one to three splits, in that order. Raises ValueError as they do.
     """
@@ -100,12 +100,10 @@ def split_groups(
     rarest labels are dealt first, large groups before small ones, and groups of one size as the seed shuffles them;
     each goes where most of its label is missing. A label with as many groups as there are shares above 0 gets into
     every split, and one with fewer into the first ones: training before validation before test. The cards' order does
-    not matter. Raises ValueError for shares that are negative, do not add up to 1, or leave the first split empty.
+    not matter. Raises ValueError for shares that are negative or do not add up to 1.
     """
-    if min(shares) < 0 or not abs(sum(shares) - 1) < 1e-6 or not shares[0] > 0:
-        raise ValueError(
-            f"the shares {', '.join(f'{share:g}' for share in shares)} must add up to 1, the first above 0"
-        )
+    if min(shares) < 0 or not abs(sum(shares) - 1) < 1e-6:
+        raise ValueError(f"the shares are {', '.join(f'{share:g}' for share in shares)}; they must add up to 1")
     counts: dict[str, Counter] = defaultdict(Counter)
     for group, label in zip(groups, labels, strict=True):
         counts[group][label] += 1
