@@ -52,15 +52,13 @@ def tile_data(folder: Path) -> TrialData:
 
 
 def tiles_of(cards: Cards) -> list[str]:
-    """The tile of each picture, named by its first frame: of one class, frames that follow each other closely."""
+    """The tile of each picture, named by its first frame: frames that follow each other closely, of whatever class."""
     frames = [int(re.search(r"num_(\d+)", name)[1]) for name in cards.names]
-    order = sorted(range(len(cards)), key=lambda place: (int(cards.labels[place]), frames[place]))
-    tiles, last = [""] * len(cards), None
-    for place in order:
-        label = int(cards.labels[place])
-        if last is None or label != last[0] or frames[place] - last[1] > SAME_TILE:
-            name = f"{label} {frames[place]}"
-        tiles[place], last = name, (label, frames[place])
+    tiles, last, first = [""] * len(cards), -SAME_TILE - 1, 0
+    for place in sorted(range(len(cards)), key=frames.__getitem__):
+        if frames[place] - last > SAME_TILE:
+            first = frames[place]
+        tiles[place], last = str(first), frames[place]
     return tiles
 
 
