@@ -63,10 +63,11 @@ def test_imports_go_only_downward():
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
         hub rating_session cache rows layouts
         cards
+        veils placing
         denoise classes masks losses
         printing sampling recorder check judge sheets learner
-        features examination
-        similarity evaluation symptoms
+        features examination painting
+        similarity evaluation symptoms painted_cards
         render validation pages course
         trainer estimate pairs doctor
         training
