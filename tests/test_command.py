@@ -38,6 +38,10 @@ def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
     code, said = cardsynth("generate", "--model", run, "--seeds", "0-6,16", "--label", "SMALL", "--out", made)
     assert code == 0, said
     assert [row["seed"] for row in read_metadata(made / "metadata.jsonl")] == [0, 1, 2, 3, 4, 5, 6, 16]
+    painted = tmp_path / "painted"
+    code, said = cardsynth("damage", "--cards", drawn, "--model", run, "--label", "LIGHT", "--out", painted)
+    assert code == 0, said
+    assert [row["label"] for row in read_metadata(painted / "metadata.jsonl")] == ["LIGHT"] * 4
     code, said = cardsynth("evaluate", "--real", drawn, "--generated", made, "--size", "40x32")
     assert code == 0, said
     assert "Copied? (near-copies by grey levels)" in said

@@ -9,7 +9,7 @@ from cardsynth.card_commands import check, export, render, scans
 from cardsynth.config import get_preset
 from cardsynth.finder_commands import find, train_finder, trial
 from cardsynth.judge_commands import compare, doctor, evaluate
-from cardsynth.model_commands import generate, pull, push, settings_before, train_with
+from cardsynth.model_commands import damage, generate, pull, push, settings_before, train_with
 
 DEMO_PAGE = Path("generated_cards/demo/report/index.html")
 
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
-        commands = (render, scans, check, export, train, doctor, generate, evaluate, compare)
+        commands = (render, scans, check, export, train, doctor, generate, damage, evaluate, compare)
         commands += (train_finder, find, trial, push, pull, demo)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__.replace("_", "-"): command for command in commands},

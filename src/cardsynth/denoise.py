@@ -11,8 +11,9 @@ from diffusers import UNet2DModel
 
 from cardsynth.cards import denormalize
 from cardsynth.device import in_own_threads
-from cardsynth.diffusion import STOCHASTIC, build_sampler, predict_clean_images
+from cardsynth.diffusion import STOCHASTIC, build_sampler, noise_ratio, predict_clean_images
 from cardsynth.runs import TrainedModel
+from cardsynth.veils import KnownCards
 
 # Feature maps as large as the net's largest that are in memory at once, about, when a card goes through it.
 MAPS_AT_ONCE = 12
@@ -50,19 +51,25 @@ def cards_at_once(unet: UNet2DModel) -> int:
 
 
 def draw_cards(
-    model: TrainedModel, net: Callable, recipe: Recipe, seeds: list[int], labels: list[str | None], at_once: int
+    model: TrainedModel,
+    net: Callable,
+    recipe: Recipe,
+    seeds: list[int],
+    labels: list[str | None],
+    at_once: int,
+    known: KnownCards | None = None,
 ) -> torch.Tensor:
     """Cards uint8 (B, C, H, W) on the CPU, `at_once` at a time; on a CPU side by side, a thread each, unless it is 1.
 
     net: the model's, or what was compiled of it. Beside the last few, cards are drawn that are thrown away, so that
-    always the same number goes through the net.
+    always the same number goes through the net. known: what is known of each card beforehand.
     """
     missing = -len(seeds) % at_once
     seeds, labels, count = seeds + seeds[-1:] * missing, labels + labels[-1:] * missing, len(seeds)
 
     def draw(start: int, stopped: threading.Event) -> torch.Tensor:
         part = slice(start, start + at_once)
-        return _denoise(model, net, recipe, seeds[part], labels[part], stopped)
+        return _denoise(model, net, recipe, seeds[part], labels[part], stopped, known and known.of(part))
 
     starts = range(0, len(seeds), at_once)
     if model.unet.device.type == "cpu" and at_once > 1:
@@ -80,6 +87,7 @@ def _denoise(
     seeds: list[int],
     labels: list[str | None],
     stopped: threading.Event,
+    known: KnownCards | None = None,
 ) -> torch.Tensor:
     """Draw cards together. Nothing in the loop waits for a GPU: what steers it lies on the CPU."""
     device = model.unet.device
@@ -89,7 +97,7 @@ def _denoise(
         noise = torch.stack([torch.randn(_shape(model.unet), generator=generator) for generator in generators])
         return noise.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else noise
 
-    images = draw_noise()
+    images, known = draw_noise(), known and known.to(device)
     guided = model.labels and recipe.guidance_scale != 1
     predict = _predictor(model, net, recipe, labels)
     scheduler = build_sampler(recipe.sampler, model.noise_scheduler, recipe.num_inference_steps)
@@ -100,6 +108,8 @@ def _denoise(
         guided_now = guided and recipe.guidance_interval[0] <= share <= recipe.guidance_interval[1]
         model_output = predict(images, timestep_on_device, guided_now)
         clean_images = predict_clean_images(model.noise_scheduler, model_output, images, timestep)
+        if known is not None:
+            clean_images = known.keep(clean_images, noise_ratio(model.noise_scheduler, timestep))
         noise = {"variance_noise": draw_noise()} if recipe.sampler in STOCHASTIC else {}
         images = scheduler.step(clean_images, timestep, images, **noise).prev_sample
     pixels = denormalize(images, model.config.patch_size).cpu()

@@ -101,6 +101,37 @@ def generate(
         print(f"{len(parse_seeds(seeds))} cards are in {out}")
 
 
+def damage(
+    cards: Annotated[Path, Text(help="Folder of clean cards of any size; of classes, CLEAN is taken.")],
+    model: Annotated[str, Text(help="Run folder, or a model id on the Hub; one that was trained with masks.")],
+    out: Annotated[Path, Text(help="Card folder to write.")],
+    label: Annotated[str | None, Text(help="Class of damage; default: the model's classes in turn.")] = None,
+    masks: Annotated[
+        str, Text(help="Where: sampled by the model, drawn (the renderer's shapes), or a folder of masks.")
+    ] = "sampled",
+    per_card: Annotated[int, Text(help="Damaged cards made of each clean one.")] = 1,
+    seed: Annotated[int, Text(help="First seed; each damaged card has one of its own.")] = 0,
+    feathering: Annotated[
+        float, Text(help="Share of a card's width within which damage rises from its outline.")
+    ] = 0.008,
+    clean_label: Annotated[str | None, Text(help="Class of the folder that has no damage; default: CLEAN.")] = None,
+    sampler: Annotated[Sampler | None, Text(help="How to sample; default: the run's.")] = None,
+    steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
+    guidance: Annotated[float | None, Text(help="Guidance scale; 1: none; default: the run's.")] = None,
+    revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,
+    overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+) -> None:
+    """Paint damage onto your own clean cards: outside its mask each stays as it is, to the pixel."""
+    from cardsynth.painted_cards import damage_cards
+    from cardsynth.sampling import open_model
+
+    loaded = open_model(model, revision)
+    where = {"masks": masks, "per_card": per_card, "seed": seed, "feathering": feathering, "clean_label": clean_label}
+    how = {"sampler": sampler, "num_inference_steps": steps, "guidance_scale": guidance}
+    damage_cards(loaded, cards, out, label, overwrite=overwrite, **where, **how)
+    print(f"Damaged cards, their masks and their clean twins are in {out}")
+
+
 def push(
     repo_id: Annotated[str, Text(help="Repository on the Hub, like name/model.")],
     run: Annotated[Path | None, Text(help="Run folder to push: a model's, or a damage finder's.")] = None,

@@ -22,6 +22,7 @@ from cardsynth.folder import CardError, CardWriter
 from cardsynth.hub import pull_run
 from cardsynth.runs import TrainedModel, load_model
 from cardsynth.stains import mask_boxes
+from cardsynth.veils import KnownCards
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def generate(
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
     *,
+    known: KnownCards | None = None,
     batch_size: int | None = None,
     compile: bool = False,
     progress: bool = True,
@@ -124,8 +126,9 @@ def generate(
     A seed gives the same card at any batch size. How many cards go through the net at once is chosen to fit memory, and
     halved when a GPU has too little. batch_size: how many are yielded at a time (default: on a GPU those at once, on a
     CPU 16 or more); a multiple of those at once loses nothing. compile: run the net compiled, which takes a minute at
-    first; where that does not work, it warns and goes on without. sampling: settings as of `resolve_sampling`. Raises
-    ValueError for seeds, labels, sampler or steps that are wrong.
+    first; where that does not work, it warns and goes on without. known: what is known of the card of each seed (see
+    `cardsynth.painting`). sampling: settings as of `resolve_sampling`. Raises ValueError for seeds, labels, sampler or
+    steps that are wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
@@ -142,7 +145,7 @@ def generate(
         while position < len(seeds):
             part = slice(position, position + batch_size)
             try:
-                pixels = draw_cards(model, net, recipe, seeds[part], labels[part], at_once)
+                pixels = draw_cards(model, net, recipe, seeds[part], labels[part], at_once, known and known.of(part))
             except torch.OutOfMemoryError:
                 if at_once == 1:
                     raise
