@@ -20,6 +20,15 @@ SMALL = {
     "sampler_steps": {"dpmsolver++": 2, "unipc": 2, "ddim": 2, "ddpm": 2},
     "guidance_scales": (1.0, 2.0),
     "cards_to_compare": 1,
+    "size": (48, 32),
+    "real_cards": 20,
+    "test_cards": 10,
+    "clean_cards": 4,
+    "counts": (2,),
+    "draws": 2,
+    "finder_steps": 3,
+    "generator_steps": 2,
+    "workers": 1,
 }
 
 
@@ -79,11 +88,19 @@ def test_pairs_to_rate_and_simulated_ratings_are_left_and_nobody_rated(executed)
     assert (len(ratings), len(named)) == (45, 16)
 
 
+def test_a_trial_is_left_with_what_it_shows(executed):
+    left = executed[0] / "runs/trial_small"
+    assert "of 4 ways to add synthetic cards" in (left / "trial.md").read_text()
+    assert (left / "trial.png").stat().st_size > 5000
+    assert len(list((left / "results").iterdir())) == 10
+
+
 def test_notebooks_write_nothing_else(executed):
     folder, _ = executed
     assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
     made = {path.name for path in (folder / "runs").iterdir()}
-    assert made == {"demo_cards", "demo", "demo_pages", "demo_pages_cards", "demo_pages_cards_review", "similarity"}
+    scanned = {"demo_pages", "demo_pages_cards", "demo_pages_cards_review"}
+    assert made == scanned | {"demo_cards", "demo", "similarity", "trial_cards", "trial_small"}
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 
