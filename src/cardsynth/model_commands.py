@@ -115,7 +115,7 @@ def damage(
         float, Text(help="Share of a card's width within which damage rises from its outline.")
     ] = 0.008,
     clean_label: Annotated[str | None, Text(help="Class of the folder that has no damage; default: CLEAN.")] = None,
-    sampler: Annotated[Sampler | None, Text(help="How to sample; default: the run's.")] = None,
+    sampler: Annotated[Sampler, Text(help="How to sample.")] = "sde-dpmsolver++",
     steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
     guidance: Annotated[float | None, Text(help="Guidance scale; 1: none; default: the run's.")] = None,
     revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from cardsynth.fitting import encode_png, read_image
 from cardsynth.folder import CardError, CardFile, CardWriter, picture_files
-from cardsynth.painting import clean_class, damage_labels, find_veils, sample_masks
+from cardsynth.painting import SAMPLER, clean_class, damage_labels, find_veils, sample_masks
 from cardsynth.placing import Frame, feather, fit_mask, lay_veil
 from cardsynth.reading import some_cards
 from cardsynth.runs import TrainedModel
@@ -54,6 +54,7 @@ def damage_cards(
     clean_label: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    sampler: str = SAMPLER,
     **sampling: Any,
 ) -> Path:
     """Paint damage onto each clean card of a folder, `per_card` times, into the card folder `out`; returns that.
@@ -62,8 +63,8 @@ def damage_cards(
     folder with classes one is taken, `clean_label`; default: that which the run's guidance leads away from, else CLEAN.
     label: the class of damage; default: the model's in turn. masks: where it is: `sampled` from the model, `drawn` by
     the renderer for the label, or a folder of masks of any size: those of the cards' names, or else all of them in
-    turn. feathering: share of the card's shorter side within which damage rises from the outline of its mask. sampling:
-    settings as of `resolve_sampling`.
+    turn. feathering: share of the card's shorter side within which damage rises from the outline of its mask. sampler,
+    sampling: settings as of `resolve_sampling`.
 
     A card written has the clean one's own size, and equals it outside its mask to the bit; mask, soft mask and the
     clean twin stand beside it. Its row names the clean card (`source`, and its own `group` or else its name) and tells
@@ -79,7 +80,7 @@ def damage_cards(
     taken = [out / job.name for job in jobs if (out / job.name).exists()]
     if taken and not overwrite:
         raise CardError(f"{taken[0]} exists already, as do {len(taken)} of {len(jobs)}; take other seeds, or overwrite")
-    how = asdict(resolve_sampling(model, **sampling))
+    how = asdict(resolve_sampling(model, sampler, **sampling))
     about = {"model": model.name, "revision": model.revision, "feathering": feathering}
     about |= {name: value for name, value in how.items() if value is not None}
     with (

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import ndimage
 
 from cardsynth.config import CLASSES
+from cardsynth.masks import LEAST_BOX, TRACE
 from cardsynth.runs import TrainedModel
 from cardsynth.sampling import choose_labels, generate
 from cardsynth.veils import KnownCards, Veil, find_veil
 
+# Fresh noise at every step takes damage and card to each other, as RePaint's way back and forth does.
+SAMPLER = "sde-dpmsolver++"
 ATTEMPTS = 10  # masks that are sampled for a card before it is given up
 NEXT_ATTEMPT = 1_000_003  # added to the seed for the next of them
 
@@ -61,13 +66,14 @@ def find_veils(
     masks: torch.Tensor,
     labels: str | Sequence[str] | None,
     seeds: Sequence[int],
+    sampler: str = SAMPLER,
     **sampling: Any,
 ) -> Veil:
     """The damage that a model paints onto clean cards, as what it does to their print.
 
     clean: uint8 (N, 3, H, W) of the model's size; masks: bool (N, H, W), none of them empty; labels: classes of damage
     (see `damage_labels`); seeds: different whole numbers, a card's damage depends on its seed and not on the other
-    cards. sampling: arguments of `generate`. Raises ValueError for shapes, masks, labels or seeds that do not fit.
+    cards. sampler, sampling: as of `generate`. Raises ValueError for shapes, masks, labels or seeds that do not fit.
     """
     labels = damage_labels(model, seeds, labels)
     shape = (len(seeds), 3, *model.config.size)
@@ -76,10 +82,10 @@ def find_veils(
             f"{model.name} paints {shape[0]} seeds on cards of shape {shape} with masks of {(shape[0], *shape[2:])},"
             f" and these are of {tuple(clean.shape)} and {tuple(masks.shape)}"
         )
-    if empty := _empty(masks):
+    if empty := (~masks.flatten(1).any(dim=1)).nonzero().flatten().tolist():
         raise ValueError(f"the mask of card {empty[0]} is empty, as are {len(empty)} of {len(masks)}: nothing to paint")
     known = KnownCards(clean.float(), masks[:, None], model.config.patch_size)
-    batches = generate(model, seeds, labels if model.labels else None, known=known, **sampling)
+    batches = generate(model, seeds, labels if model.labels else None, known=known, sampler=sampler, **sampling)
     painted = torch.cat([batch.pixels for batch in batches])[:, :3].float()
     return find_veil(painted, known.clean, known.masks.float())
 
@@ -87,9 +93,10 @@ def find_veils(
 def sample_masks(
     model: TrainedModel, labels: str | Sequence[str] | None, seeds: Sequence[int], **sampling: Any
 ) -> torch.Tensor:
-    """Masks bool (N, H, W) of cards that the model generates, none of them empty; arguments as of `find_veils`.
+    """Masks bool (N, H, W) of cards that the model generates, without specks; arguments as of `find_veils`.
 
-    Where a seed's card has none, another is drawn. Raises ValueError where ten cards have none, and as `find_veils`.
+    Where next to nothing is left of a seed's mask (see `masks.LEAST_BOX` and `masks.TRACE`), another card is drawn.
+    Raises ValueError where ten cards are no better, and as `find_veils`.
     """
     labels = damage_labels(model, seeds, labels)
     masks = torch.zeros(len(seeds), *model.config.size, dtype=torch.bool)
@@ -98,12 +105,13 @@ def sample_masks(
         now = [seeds[place] + attempt * NEXT_ATTEMPT for place in missing]
         wanted = [labels[place] for place in missing] if model.labels else None
         drawn = torch.cat([batch.pixels for batch in generate(model, now, wanted, **sampling)])
-        masks[missing] = drawn[:, 3] > 0
-        missing = _empty(masks)
+        masks[missing] = torch.from_numpy(np.stack([_without_specks(mask) for mask in drawn[:, 3].numpy()]))
+        missing = (masks.float().mean(dim=(1, 2)) <= TRACE).nonzero().flatten().tolist()
         if not missing:
             return masks
     raise ValueError(f"{model.name} generates cards with empty masks; give masks instead, or train it longer")
 
 
-def _empty(masks: torch.Tensor) -> list[int]:
-    return (~masks.flatten(1).any(dim=1)).nonzero().flatten().tolist()
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    components, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    return (np.bincount(components.ravel(), minlength=count + 1) >= LEAST_BOX)[components] & (mask > 0)

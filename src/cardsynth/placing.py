@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 Window = tuple[slice, slice]
@@ -70,15 +70,15 @@ class Frame:
 def fit_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A mask of any size, uint8 (h, w), damage from 128 on, fitted to a scan of (height, width): bool (H, W).
 
-    It takes a quarter turn where only one of both lies on its side, covers the scan and is cropped about its centre;
-    enlarged, its outline stays smooth.
+    It takes a quarter turn where only one of both lies on its side, and is stretched where its shape is another, so
+    that none of it is lost; enlarged, its outline stays smooth.
     """
     if (mask.shape[0] < mask.shape[1]) != (size[0] < size[1]):
         mask = np.rot90(mask)
     image, method = Image.fromarray(mask), Image.Resampling.BOX
     if mask.shape[0] < size[0]:
         image, method = image.filter(ImageFilter.GaussianBlur(SMOOTHING)), Image.Resampling.BICUBIC
-    return np.asarray(ImageOps.fit(image, size[::-1], method)) >= 128
+    return np.asarray(image.resize(size[::-1], method)) >= 128
 
 
 def feather(mask: np.ndarray, width: float) -> np.ndarray:
