@@ -59,11 +59,11 @@ def test_run_explains_itself():
 def test_imports_go_only_downward():
     floors = """
         config folder diffusion styles press players paper films shapes processes metrics ratings
-        fitting model order device ornaments gum marks spots outlines journal summary copies
+        conditions fitting model order device ornaments gum marks spots outlines journal summary copies
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
         hub rating_session cache rows layouts
         cards
-        denoise classes masks losses
+        denoise dials classes masks losses
         printing sampling recorder check judge sheets learner
         features examination
         similarity evaluation symptoms
