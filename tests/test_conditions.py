@@ -11,6 +11,7 @@ from cached import SIZE, uncached
 from diffusers import UNet2DModel
 from pictures import make_labelled, only, save, spot, write_rows
 from safetensors.torch import load_file
+from scipy.stats import spearmanr
 
 from cardsynth.__main__ import main
 from cardsynth.cards import Cards, cards_for, read_cards, stack_cards
@@ -139,7 +140,7 @@ def test_planes_of_unknown_and_known_numbers():
     shares = shares_of([{}, {"covered": 0.0, "darkness": 255.0}, {"covered": 0.25}], ("covered", "darkness"))
     seen = with_numbers(images, shares)
     assert torch.equal(seen[:, :4], images)
-    assert seen[:, 4:, 0, 0].tolist() == [[0, 0], [1, 5], [3, 0]]
+    assert seen[:, 4:, 0, 0].tolist() == [[0, 0, -1, -1], [-2, 2, 1, 1], [0, 0, 1, -1]]
     assert (seen[:, 4:] == seen[:, 4:, :1, :1]).all()
     assert with_numbers(images, shares_of([{}] * 3, ())) is images
 
@@ -161,11 +162,13 @@ def test_without_conditions_known_numbers_change_nothing(cards, trained_run, tmp
 
 def test_the_run_is_a_plain_net_and_says_what_it_learned(run, cards):
     unet = UNet2DModel.from_pretrained(run, subfolder="unet")
-    assert (unet.config.in_channels, unet.config.out_channels) == (18, 16)
+    assert (unet.config.in_channels, unet.config.out_channels) == (20, 16)
     manifest = read_manifest(run)
     assert manifest["numbers"]["covered"]["CLEAN"] == manifest["numbers"]["darkness"]["CLEAN"] == [0, 0]
     full = cards.darkness[cards.labels == 1]
-    assert manifest["numbers"]["darkness"]["FULL_CARD"] == pytest.approx([full.min(), full.max()], abs=1e-3)
+    assert manifest["numbers"]["darkness"]["FULL_CARD"] == pytest.approx(
+        [full.min().item(), full.max().item()], abs=1e-3
+    )
     assert "| covered | FULL_CARD |" in model_card(run)
     assert net_size(BOTH, 4, 5)[0] == sum(value.numel() for value in unet.parameters())
 
@@ -215,11 +218,12 @@ def test_a_net_without_classes_learns_how_much_to_cover(tmp_path):
         save_model_epochs=1000,
     )
     model = load_model(trained(config, bars(60), tmp_path / "run"))
+    asked = np.linspace(0.1, 0.9, 20)
     for guidance in (1.0, 1.5):
-        asked = [0.1, 0.1, 0.3, 0.3, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9]
-        pixels = drawn(model, range(10), covered=asked, guidance_scale=guidance)
-        covered = (pixels[:, 3] == 255).float().mean(dim=(1, 2))
-        assert (covered - torch.tensor(asked)).abs().mean() < 0.1, covered
+        pixels = drawn(model, range(20), covered=asked.tolist(), guidance_scale=guidance)
+        covered = (pixels[:, 3] == 255).float().mean(dim=(1, 2)).numpy()
+        assert np.abs(covered - asked).mean() < 0.12
+        assert spearmanr(covered, asked).statistic > 0.8
 
 
 def test_each_card_is_told_its_own_numbers(model):
@@ -248,7 +252,7 @@ def test_guidance_leads_away_from_cards_of_unknown_numbers(model, monkeypatch):
             drawn(model, [0], **how, mixed_precision="no", negative_label=negative_label)
     at_once = len(planes[0][1]) // 2
     for (seen, labels), away_from in zip(planes, (5, 0), strict=True):
-        assert seen == [[3, 0]] * at_once + [[0, 0]] * at_once
+        assert seen == [[0, 0, 1, -1]] * at_once + [[0, 0, -1, -1]] * at_once
         assert labels == [3] * at_once + [away_from] * at_once
 
 

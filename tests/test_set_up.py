@@ -58,8 +58,8 @@ def test_run_explains_itself():
 
 def test_imports_go_only_downward():
     floors = """
-        config folder diffusion styles press players paper films shapes processes metrics ratings
-        conditions fitting model order device ornaments gum marks spots outlines journal summary copies
+        config folder conditions diffusion styles press players paper films shapes processes metrics ratings
+        fitting model order device ornaments gum marks spots outlines journal summary copies
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
         hub rating_session cache rows layouts
         cards

@@ -171,11 +171,11 @@ def read_cards(
 
 
 def balance_report(cards: Cards) -> str:
-    """Class counts and shares in a few lines, with a warning where a class has under a third of the largest."""
+    """Class counts and shares in a few lines, with a remedy where a class has under a third of the largest."""
     counts = Counter(cards.class_counts)
     lines = [f"{len(cards)} cards, {cards.size[0]}x{cards.size[1]}, {'with' if cards.has_mask else 'without'} masks"]
     for name, count in counts.most_common():
-        rare = "   rare: under a third of the largest class" if count * 3 < max(counts.values()) else ""
+        rare = "   rare: see balance_classes" if count * 3 < max(counts.values()) else ""
         lines.append(f"{name:>16} {count:6d} {count / len(cards):6.1%}{rare}")
     return "\n".join(lines)
 

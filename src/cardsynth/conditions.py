@@ -9,7 +9,8 @@ import torch
 Numbers = Mapping[str, float]  # what a card is or is asked to be, by name; what is not in it is unknown, or left open
 LIMITS = {"covered": 1.0, "darkness": 255.0}  # the most that each number can be; the least is 0
 HIDDEN = 0.3  # share of each number that is hidden in training, so that a card may be asked for without it
-RISE = 4.0  # from a plane of a known 0 to one of a known limit; unknown is 0, a known 0 is 1
+PLANES = 2  # of the net's input, for each number
+REACH = 2.0  # of the plane that holds a number, from -2 to 2
 
 
 def darkness_of(row: Mapping[str, Any] | None) -> float | None:
@@ -53,12 +54,15 @@ def hide_numbers(shares: torch.Tensor, unlabelled: torch.Tensor, generator: torc
 
 
 def with_numbers(images: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """Images (B, C, H, W) with a constant plane for each number behind their channels, (B, C + K, H, W).
+    """Images (B, C, H, W) with two constant planes for each number behind their channels, (B, C + 2 * K, H, W).
 
-    A plane is 0 for a number unknown (NaN), and else 1 + 4 * sqrt(share): the root gives small damage room on the
-    scale, where a stain that covers a hundredth is a tenth of the way.
+    One plane says whether it is known, 1 or -1, and one holds it: 4 * sqrt(share) - 2, and 0 where it is unknown (NaN).
+    The root gives small damage room on the scale: a stain that covers a hundredth is a tenth of the way. Values on both
+    sides of 0 are learned sooner, since the net's group norm takes the length out of what it sees, and leaves the sign.
     """
     if not shares.shape[1]:
         return images
-    planes = torch.where(shares.isnan(), 0.0, 1 + RISE * shares.sqrt())
+    known = ~shares.isnan()
+    values = torch.where(known, REACH * (2 * shares.sqrt() - 1), 0.0)
+    planes = torch.cat([values, torch.where(known, 1.0, -1.0)], dim=1)
     return torch.cat([images, planes[:, :, None, None].expand(-1, -1, *images.shape[2:]).to(images)], dim=1)

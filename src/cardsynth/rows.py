@@ -60,7 +60,7 @@ def _open_hub_cards(repo_id: str) -> datasets.Dataset:
         values = cards["label"][:]
         columns["label"] = [label.int2str(v) if isinstance(label, datasets.ClassLabel) else str(v) for v in values]
     telling = [name for name in ("darkness", "damages") if name in cards.column_names]
-    rows = cards.select_columns(telling) if telling else [None] * len(cards)
+    rows = cards.select_columns(telling).to_list() if telling else [None] * len(cards)
     columns["darkness"] = [darkness_of(row) for row in rows]
     kept = cards.select_columns([name for name in ("image", "mask", "text") if name in cards.column_names])
     for name in ("mask", "label", "text"):
