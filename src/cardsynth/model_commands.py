@@ -62,6 +62,12 @@ def generate(
     model: Annotated[str, Text(help="Run folder, or a model id on the Hub.")],
     seeds: Annotated[str, Text(help="Seeds, like 0-63 or 3,16; a card's file name is its seed.")] = "0-15",
     label: Annotated[str | None, Text(help="Damage class of all cards; default: each in turn.")] = None,
+    covered: Annotated[
+        float | None, Text(help="Share of the card that is to be damaged, 0 to 1; for models with that condition.")
+    ] = None,
+    darkness: Annotated[
+        float | None, Text(help="Grey levels by which the damage is to change it; for models with that condition.")
+    ] = None,
     out: Annotated[Path | None, Text(help="Card folder to write; default: generated_cards/MODEL.")] = None,
     sampler: Annotated[Sampler | None, Text(help="How to sample; default: the run's.")] = None,
     steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
@@ -88,6 +94,8 @@ def generate(
             out,
             share,
             label,
+            covered=covered,
+            darkness=darkness,
             sampler=sampler,
             num_inference_steps=steps,
             guidance_scale=guidance,

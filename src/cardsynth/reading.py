@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from cardsynth.conditions import darkness_of
 from cardsynth.config import Fit
 from cardsynth.fitting import fit_image, read_image
 from cardsynth.folder import IMAGE_SUFFIXES, CardError, CardFile, find_cards
@@ -34,10 +35,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Listing:
-    """The cards that were read, in order: names, labels (none where they have none); and what was left out, and why."""
+    """The cards that were read, in order: names, labels (none where they have none); and what was left out, and why.
+
+    darkness: mean change of lightness under each card's damage, in grey levels; None where it is unknown.
+    """
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
+    darkness: tuple[float | None, ...]
     skipped: tuple[str, ...]
 
 
@@ -106,6 +111,7 @@ def read_into(
     read = partial(_read_some, cards=cards, labelled=labelled, with_mask=with_mask, reading=reading)
     names: list[str] = []
     labels: list[str] = []
+    darkness: list[float | None] = []
     bad: list[str] = []
     batches = results_in_order(read, _parts(len(cards)), os.cpu_count() or 1, threads=True)
     with tqdm(desc="Reading cards", total=len(cards), unit="card", leave=False) as progress:
@@ -114,6 +120,7 @@ def read_into(
                 write(pixels)
             names += [card.name for card in good]
             labels += [card.label for card in good if labelled]
+            darkness += map(_darkness, good, pixels)
             bad += errors
             progress.update(len(good) + len(errors))
     if bad and not reading.skip_bad:
@@ -121,7 +128,13 @@ def read_into(
         raise CardError(f"{bad[0]}; or leave bad pictures out with skip_bad{more}")
     if len(names) < 2:
         raise CardError(f"{source} has {len(names)} usable cards; at least two are needed")
-    return Listing(tuple(names), tuple(labels), tuple(bad))
+    return Listing(tuple(names), tuple(labels), tuple(darkness), tuple(bad))
+
+
+def _darkness(card: CardFile, pixels: np.ndarray) -> float | None:
+    """The darkness that a card's row knows, and else 0 where its mask, the fourth channel, is empty."""
+    known = darkness_of(card.row)
+    return 0.0 if known is None and len(pixels) == 4 and not pixels[3].any() else known
 
 
 def _parts(count: int) -> Iterator[range]:

@@ -40,6 +40,8 @@ COLUMNS = {
     "model": "model that drew the card",
     "objects": "boxes of damage, [x, y, width, height] in pixels, and the class of each",
     "damages": "each damage: kind, boxes, covered share of the card, darkness (grey levels of change)",
+    "covered": "share of the card that its damage was asked to cover",
+    "darkness": "grey levels by which damage changes the card; of a generated card, what was asked for",
     "soft_mask": "how much of a damage's film lies on each pixel, 0 to 255",
     "twin": "the same card without damage",
 }
@@ -69,7 +71,8 @@ def model_card(run: Path, *, repo_id: str | None = None) -> str:
         f"A denoising diffusion model that draws {drawn}{classes}, {size} pixels (height x width). "
         "Trained with cardsynth on 🤗 diffusers.",
         *_latest_grid(run),
-        _usage(repo_id, labels, plain=not labels and unet.get("out_channels") == 3),
+        _usage(repo_id, labels, plain=not labels and unet.get("in_channels") == unet.get("out_channels") == 3),
+        *_dials(manifest.get("numbers") or {}),
         data_summary(manifest.get("data") or {}),
         "## Training\n" + table(("what", "value"), training_rows(manifest)),
     ]
@@ -155,6 +158,12 @@ def _usage(repo_id: str, labels: list[str], plain: bool) -> str:
         "Or with 🤗 diffusers alone:\n```python\nfrom diffusers import DDPMPipeline\n\n"
         f'pipeline = DDPMPipeline.from_pretrained("{repo_id}")\nimage = pipeline().images[0]\n```'
     )
+
+
+def _dials(ranges: dict[str, dict[str, list[float]]]) -> list[str]:
+    rows = [(name, kind, f"{least:g} to {most:g}") for name in ranges for kind, (least, most) in ranges[name].items()]
+    text = "## Dials\nCards can be asked for by these numbers (`cardsynth generate --covered 0.3 --darkness 60`).\n\n"
+    return [text + table(("number", "class", "in training"), rows)] if rows else []
 
 
 def data_summary(data: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,17 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained net with all that sampling needs; `labels` is empty for a net without classes."""
+    """A trained net with all that sampling needs; `labels` is empty for a net without classes.
+
+    number_ranges: least and most of each condition among the training cards, by class ("all" where there are none).
+    """
 
     unet: UNet2DModel
     noise_scheduler: DDPMScheduler
     config: TrainingConfig
     labels: tuple[str, ...] = ()
     has_mask: bool = False
+    number_ranges: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     name: str = ""
     revision: str = ""
 
@@ -172,6 +176,7 @@ def load_model(
         config=config,
         labels=tuple(manifest.get("labels", ())),
         has_mask=manifest.get("mask", False),
+        number_ranges=manifest.get("numbers", {}),
         name=name or run.resolve().name,
         revision=run.resolve().name if from_hub else hashlib.sha256(weights.read_bytes()).hexdigest()[:12],
     )
@@ -219,6 +224,7 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
     return {
         "labels": list(cards.label_names),
         "mask": cards.has_mask,
+        "numbers": cards.ranges(config.conditions) if config.conditions else {},
         "height": config.height,
         "width": config.width,
         "data": {
@@ -227,6 +233,7 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
             "classes": cards.class_counts,
             "fingerprint": cards.fingerprint,
             "skipped": list(cards.skipped),
+            "darkness": _hash_of_darkness(cards) if "darkness" in config.conditions else None,
         },
         **describe_environment(),
         "seed": config.seed,
@@ -234,6 +241,10 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
         "steps": 0,
         "wall_time_s": 0.0,
     }
+
+
+def _hash_of_darkness(cards: Any) -> str:
+    return hashlib.sha256(cards.darkness.cpu().numpy()).hexdigest()[:16]
 
 
 def check_resumable(run: Path, config: TrainingConfig, manifest: dict[str, Any]) -> None:
@@ -246,5 +257,6 @@ def check_resumable(run: Path, config: TrainingConfig, manifest: dict[str, Any])
             f"{run} was trained with other settings ({', '.join(changed)}); resume with those of its settings.json,"
             " or choose another folder"
         )
-    if read_manifest(run)["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
+    trained_on, given = read_manifest(run)["data"], manifest["data"]
+    if any(trained_on.get(name) != given[name] for name in ("fingerprint", "darkness")):
         raise RunError(f"{run} was trained on other cards; resume with the same, or choose another folder")
