@@ -140,7 +140,7 @@ def test_specks_are_no_damage_and_cards_without_any_are_drawn_anew(model, monkey
             card[3, 2, 30] = card[3, 30, 2:5] = 255
             if seed != 1:
                 card[3, 10:14, 5:8] = 255
-        yield GeneratedBatch(pixels, list(seeds), list(labels))
+        yield GeneratedBatch(pixels, list(seeds), list(labels), [{}] * len(seeds))
 
     monkeypatch.setattr("cardsynth.painting.generate", made_by_hand)
     found = sample_masks(model, ["SMALL", "LIGHT", "SMALL"], [0, 1, 2])

@@ -123,7 +123,7 @@ def cards_of_arm(arm: Arm, sources: Sources, made: dict[str, Cards], count: int)
 
 def _joined(parts: Sequence[Cards]) -> Cards:
     pixels, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("pixels", "labels"))
-    return replace(parts[0], pixels=pixels, labels=labels, names=())
+    return replace(parts[0], pixels=pixels, labels=labels, names=(), darkness=None)
 
 
 def _with_clean(sources: Sources) -> Cards:

@@ -126,7 +126,7 @@ def synthetic_cards(out: str | Path, draw: Draw, kind: str, real: Cards) -> Card
     count, path = max(_pools(Path(out), draw, kind), default=(0, None))
     if not count:
         raise FileNotFoundError(f"{out} has no {kind} cards of draw {draw.name} yet; run the trial first")
-    return replace(real, **load(path.read_bytes()), names=(), source=f"{kind} cards")
+    return replace(real, **load(path.read_bytes()), names=(), darkness=None, source=f"{kind} cards")
 
 
 def _pools(out: Path, draw: Draw, kind: str) -> list[tuple[int, Path]]:
