@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy import ndimage
 
 from cardsynth.cards import Cards, stack_cards
@@ -114,8 +115,26 @@ def judge_cards(cards: list[Damaged], judge: JudgeNet, names: tuple[str, ...], s
     return rows
 
 
-def measure(model: TrainedModel, judge: JudgeNet, names, size: tuple[int, int], count: int, folder: Path) -> dict:
-    """Judged drawn cards, and painted ones: under the drawn cards' masks, and under masks that the model sampled."""
+def draw_sheet(cards: list[Damaged], height: int = 320) -> Image.Image:
+    """A card of each class after its clean twin and before its soft mask, two classes in a row, no card twice."""
+    of_class: dict[str, list[Damaged]] = {}
+    for card in cards:
+        of_class.setdefault(card.label, []).append(card)
+    chosen = [some[place % len(some)] for place, some in enumerate(of_class.values())]
+    tiles = []
+    for card in chosen:
+        for picture in (card.twin, card.image, np.repeat(card.soft_mask[..., None], 3, axis=-1)):
+            width = round(height * picture.shape[1] / picture.shape[0])
+            small = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+            tiles.append(np.pad(small, ((4, 4), (4, 4), (0, 0)), constant_values=96))
+    rows = [np.concatenate(tiles[start : start + 6], axis=1) for start in range(0, len(tiles), 6)]
+    return Image.fromarray(np.concatenate(rows))
+
+
+def measure(
+    model: TrainedModel, judge: JudgeNet, names: tuple[str, ...], size: tuple[int, int], count: int, folder: Path
+) -> tuple[dict, list[Damaged]]:
+    """Judged drawn cards, and painted ones: under the drawn cards' masks, and under sampled ones; the latter too."""
     kinds = [label for label in model.labels if label != clean_class(model)]
     seeds = range(CLEAN_SEED, CLEAN_SEED + count)
     cards = [draw_card(seed, label, size, DEMO_STYLES) for label in kinds for seed in seeds]
@@ -128,9 +147,10 @@ def measure(model: TrainedModel, judge: JudgeNet, names, size: tuple[int, int], 
             masks = folder / f"{clean.name}_masks" / label if "drawn" in name else "sampled"
             damage_cards(model, clean, out, label, masks=masks, seed=place * count, progress=False)
         seconds = time.perf_counter() - begun
-        found[name] = judge_cards(read_damaged(out), judge, names, model.config.size)
+        painted = read_damaged(out)
+        found[name] = judge_cards(painted, judge, names, model.config.size)
         found[name][-1]["cards_per_s"] = round(len(cards) / seconds, 1)
-    return found
+    return found, painted
 
 
 def main() -> None:
@@ -139,6 +159,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("runs/demo"), help="run folder of the demo")
     parser.add_argument("--cards", type=int, default=50, help="clean cards, each damaged with every class")
     parser.add_argument("--scan", type=int, nargs=2, default=(700, 500), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--grid", type=Path, metavar="FILE", help="also write a picture of painted cards to this file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     arguments = parser.parse_args()
     model = load_model(arguments.model)
@@ -147,7 +168,7 @@ def main() -> None:
     results = {}
     for size in (model.config.size, tuple(arguments.scan)):
         with tempfile.TemporaryDirectory() as temporary:
-            found = measure(model, judge, shown.label_names, size, arguments.cards, Path(temporary))
+            found, painted = measure(model, judge, shown.label_names, size, arguments.cards, Path(temporary))
         results[f"{size[0]}x{size[1]}"] = found
         columns = list(found["drawn"][0])
         print(f"\n{size[0]}x{size[1]}\n\n| cards | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
@@ -156,6 +177,8 @@ def main() -> None:
                 print(f"| {name} | {' | '.join(str(row[column]) for column in columns)} |", flush=True)
             if "cards_per_s" in rows[-1]:
                 print(f"{rows[-1]['cards_per_s']} cards/s", flush=True)
+    if arguments.grid:
+        draw_sheet(painted).save(arguments.grid, quality=80)
     if arguments.json:
         about = {**describe_environment(), "model": arguments.model.name, "cards": arguments.cards}
         about["settings"] = {key: str(value) for key, value in asdict(model.config).items() if "guidance" in key}

@@ -72,6 +72,9 @@ def test_notebooks_leave_the_folders_that_the_next_ones_take(executed):
     assert [row["seed"] for row in made] == list(range(10))
     assert {row["label"] for row in made} == {row["label"] for row in drawn}
     assert all((folder / "generated_cards/demo" / row["mask_file_name"]).is_file() for row in made)
+    damaged = read_metadata(folder / "generated_cards/demo_damaged/metadata.jsonl")
+    assert len(damaged) == 4
+    assert all((folder / "runs/demo_clean" / row["source"]).is_file() for row in damaged)
     figures = json.loads((folder / "runs/demo/evaluation.json").read_text())
     assert figures["counts"]["generated"] == 10
     assert len(figures["copies"][0]["nearest"]) == 10
@@ -100,7 +103,7 @@ def test_notebooks_write_nothing_else(executed):
     assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
     made = {path.name for path in (folder / "runs").iterdir()}
     scanned = {"demo_pages", "demo_pages_cards", "demo_pages_cards_review"}
-    assert made == scanned | {"demo_cards", "demo", "similarity", "trial_cards", "trial_small"}
+    assert made == scanned | {"demo_cards", "demo_clean", "demo", "similarity", "trial_cards", "trial_small"}
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 
