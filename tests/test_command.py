@@ -64,6 +64,20 @@ def test_kinds_of_damage_and_what_is_written_of_them(cardsynth, tmp_path):
             assert (tmp_path / "drawn" / row[key]).is_file()
 
 
+def test_captions_are_written_and_checked(cardsynth, tmp_path):
+    drawn = tmp_path / "drawn"
+    cardsynth("render", "--out", drawn, "--count", 10, "--size", "40x32", "--workers", 1)
+    code, said = cardsynth("caption", drawn)
+    assert (code, "0 captions written, 10 that were there kept" in said) == (0, True)
+    code, said = cardsynth("caption", drawn, "--trigger", "zzyx", "--overwrite")
+    assert (code, "10 captions written, 0 that were there kept" in said) == (0, True)
+    assert all("zzyx" in row["text"] for row in read_metadata(drawn / "metadata.jsonl"))
+    assert cardsynth("check", drawn, "--captions")[0] == 0
+    assert cardsynth("caption", drawn, "--template", "one for all", "--overwrite")[0] == 0
+    code, said = cardsynth("check", drawn, "--captions")
+    assert (code, "has the caption of 9 more" in said) == (0, True)
+
+
 def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder, tmp_path):
     mine = tmp_path / "mine.json"
     mine.write_text('{"max_train_steps": 1, "learning_rate": 0.5, "seed": 3}')
@@ -114,7 +128,9 @@ def test_parsing():
     assert parse_range("1-3") == (1, 3)
 
 
-@pytest.mark.parametrize("command", ["render", "check", "train", "generate", "evaluate", "push", "pull", "demo"])
+@pytest.mark.parametrize(
+    "command", ["render", "check", "caption", "train", "generate", "evaluate", "push", "pull", "demo"]
+)
 def test_every_command_has_help(cardsynth, command):
     code, said = cardsynth(command, "--help")
     assert code == 0

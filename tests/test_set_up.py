@@ -68,12 +68,12 @@ def test_imports_go_only_downward():
         features examination
         similarity evaluation symptoms
         render validation pages course
-        trainer estimate pairs doctor
+        trainer estimate pairs doctor captions
         training
         drive plots
         widgets rating_panel pair_plots report curves
         demo options
-        card_commands model_commands judge_commands
+        card_commands model_commands judge_commands text_commands
         __main__
     """.strip().splitlines()
     floor_of = {name: number for number, names in enumerate(floors) for name in names.split()}

@@ -9,6 +9,7 @@ from cardsynth.card_commands import check, render, scans
 from cardsynth.config import get_preset
 from cardsynth.judge_commands import compare, doctor, evaluate
 from cardsynth.model_commands import generate, pull, push, settings_before, train_with
+from cardsynth.text_commands import caption
 
 DEMO_PAGE = Path("generated_cards/demo/report/index.html")
 
@@ -36,7 +37,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
-        commands = (render, scans, check, train, doctor, generate, evaluate, compare, push, pull, demo)
+        commands = (render, scans, check, caption, train, doctor, generate, evaluate, compare, push, pull, demo)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__: command for command in commands},
             prog="cardsynth",
