@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from pictures import make_flat, make_labelled
+from tiny_diffusion import make_stable_diffusion
 
 from cardsynth import cache
+from cardsynth.captions import write_captions
 from cardsynth.cards import Cards, cards_for
 from cardsynth.config import get_preset
 from cardsynth.render import render_cards
@@ -40,6 +42,20 @@ def trained_run(cards: Cards, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in train(get_preset("smoke"), cards, run):
         pass
     return run
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Stable Diffusion that draws 32x32, without a safety checker."""
+    return make_stable_diffusion(tmp_path_factory.mktemp("base") / "tiny-sd")
+
+
+@pytest.fixture(scope="session")
+def captioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight drawn cards of 40x24 with captions."""
+    folder = render_cards(tmp_path_factory.mktemp("captioned") / "drawn", 8, (40, 24), workers=1)
+    write_captions(folder, overwrite=True)
+    return folder
 
 
 @pytest.fixture

@@ -59,17 +59,20 @@ def test_run_explains_itself():
 def test_imports_go_only_downward():
     floors = """
         config folder diffusion styles press players paper films shapes processes metrics ratings
-        fitting model order device ornaments gum marks spots outlines journal summary copies
+        fitting model order device ornaments gum marks spots outlines journal summary copies text_config
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
-        hub rating_session cache rows layouts
-        cards
+        hub rating_session cache rows layouts safeguards
+        cards text_model
         denoise classes masks losses
         printing sampling recorder check judge sheets learner
         features examination
         similarity evaluation symptoms
         render validation pages course
         trainer estimate pairs doctor captions
-        training
+        training text_data
+        text text_learner
+        text_trainer
+        text_training
         drive plots
         widgets rating_panel pair_plots report curves
         demo options

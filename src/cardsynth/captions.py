@@ -153,18 +153,18 @@ def _write_csv(path: Path, captions: Mapping[str, str]) -> None:
     write_atomically(path, buffer.getvalue().encode())
 
 
-def count_tokens(caption: str, tokenizer: Callable[[str], Any] | None = None) -> int:
+def count_tokens(caption: str, tokenizer: Callable[..., Any] | None = None) -> int:
     """Tokens of a caption, the marks of its beginning and end among them; without a tokenizer the least there can be.
 
     CLIP's tokenizers make a token or more of each word and each run of signs.
     """
     if tokenizer is not None:
-        return len(tokenizer(caption).input_ids)
+        return len(tokenizer(caption, verbose=False).input_ids)
     return 2 + len(re.findall(r"[^\W\d_]+|\d|[^\w\s]+", caption))
 
 
 def check_captions(
-    captions: Mapping[str, str | None], tokenizers: Sequence[Callable[[str], Any]] = (), most_tokens: int = MOST_TOKENS
+    captions: Mapping[str, str | None], tokenizers: Sequence[Callable[..., Any]] = (), most_tokens: int = MOST_TOKENS
 ) -> list[Problem]:
     """Problems of captions by file name: missing, empty and too long are errors, one caption of several a warning.
 

@@ -21,13 +21,13 @@ from huggingface_hub.utils import validate_repo_id
 from cardsynth.folder import picture_keys, read_metadata
 from cardsynth.readme import cards_card, model_card
 
-__all__ = ["HubError", "cards_card", "model_card", "pull_run", "push_cards", "push_run"]
+__all__ = ["HubError", "ask_hub", "cards_card", "model_card", "pull_run", "push_cards", "push_run"]
 
 Answer = TypeVar("Answer")
 
 MODEL_PIECES = ("model_index.json", "unet/config.json", "unet/*.safetensors", "scheduler/scheduler_config.json")
 RUN_PIECES = (*MODEL_PIECES, "settings.json", "manifest.json")
-LEFT_OUT_FOLDERS = ("checkpoints", "tensorboard")
+LEFT_OUT_FOLDERS = ("checkpoints", "tensorboard", "prior")
 TEMPORARY = re.compile(r"^\.|^__pycache__$|~$|\.(tmp|temp|part|partial|lock|incomplete|swp|pyc)$|\.tmp[-._]")
 FILES_PER_FOLDER = 10_000  # https://huggingface.co/docs/hub/storage-limits
 LOG_IN = "Log in with `hf auth login`, or put a token with write access into the environment variable HF_TOKEN."
@@ -44,19 +44,22 @@ def push_run(
     private: bool = False,
     token: str | None = None,
     commit_message: str | None = None,
+    pieces: tuple[str, ...] = RUN_PIECES,
+    readme: Callable[..., str] = model_card,
 ) -> str:
     """Upload a run folder as a model, in one commit, and return the address of its page.
 
     The repository is made if it is missing. `checkpoints/`, `tensorboard/` and temporary files stay here; the run's own
-    README.md is kept, or else `model_card` is uploaded in its place. The run folder is never written to. `token`
-    defaults to the one that you logged in with.
+    README.md is kept, or else what `readme` writes is uploaded in its place. The run folder is never written to.
+    `token` defaults to the one that you logged in with. pieces: files that make it a run.
     Raises HubError if the folder is not a run, or if the upload fails; it says how to try again.
     """
     run = Path(run).expanduser()
-    _require(run, RUN_PIECES, "run folder (settings, manifest and model)")
-    _read(model_card, run)
+    _require(run, pieces, "run folder (settings, manifest and model)")
+    _read(readme, run)
     command = f"cardsynth push --run {shlex.quote(str(run))}"
-    return _push(run, list(_files(run, LEFT_OUT_FOLDERS)), model_card, command, repo_id, private, token, commit_message)
+    files = list(_files(run, LEFT_OUT_FOLDERS))
+    return _push(run, files, "model", readme, command, repo_id, private, token, commit_message)
 
 
 def push_cards(
@@ -93,37 +96,60 @@ def push_cards(
             "uploaded. Push the cards in smaller card folders, or with the cards of each class in a folder of its own."
         )
     command = f"cardsynth push --cards {shlex.quote(str(folder))}"
-    return _push(folder, files, cards_card, command, repo_id, private, token, commit_message)
+    return _push(folder, files, "dataset", cards_card, command, repo_id, private, token, commit_message)
 
 
-def pull_run(model: str | Path, *, revision: str | None = None, token: str | None = None) -> Path:
+def pull_run(
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    pieces: tuple[str, ...] = MODEL_PIECES,
+) -> Path:
     """Return a run folder on this machine: `model` itself if it is one, else a download of the Hub model of that id.
 
-    `revision` is a branch, tag or commit on the Hub. Downloads lie in the Hub's cache, are not fetched again, and
-    serve where the Hub cannot be asked; `checkpoints/` and `tensorboard/` are left out.
+    `revision` is a branch, tag or commit on the Hub. pieces: files that make it a run. Downloads lie in the Hub's
+    cache, are not fetched again, and serve where the Hub cannot be asked; `checkpoints/` and `tensorboard/` are left
+    out.
     Raises HubError if `model` is neither a run folder nor a model on the Hub, or if the download fails.
     """
     path = Path(model).expanduser()
     if path.exists():
-        _require(path, MODEL_PIECES, "run folder")
+        _require(path, pieces, "run folder")
         return path
-    repo_id, token = str(model), _token(token)
+    repo_id = str(model)
     if _malformed(repo_id):
         raise HubError(f"There is no run folder {repo_id}, and it is no Hub id like USER/NAME either. Check the path.")
     unwanted = [f"{name}/*" for name in LEFT_OUT_FOLDERS]
     what = f"There is no run folder {repo_id} here, and pulling it from the Hub failed"
-    folder = _ask_hub(
-        lambda: Path(snapshot_download(repo_id, revision=revision, token=token, ignore_patterns=unwanted)),
-        lambda error: f"{what}: {_reason(error, repo_id, revision)}",
-        token,
-    )
-    _require(folder, MODEL_PIECES, f"run folder (it is what the Hub holds as {repo_id})")
+
+    def download(token: str | None) -> Path:
+        return Path(snapshot_download(repo_id, revision=revision, token=token, ignore_patterns=unwanted))
+
+    folder = ask_hub(download, what, repo_id, revision, token)
+    _require(folder, pieces, f"run folder (it is what the Hub holds as {repo_id})")
     return folder
+
+
+def ask_hub(
+    request: Callable[[str | None], Answer],
+    what: str,
+    repo_id: str,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Answer:
+    """The answer to a request that is called with the token (default: the one that you logged in with).
+
+    Raises HubError for whatever goes wrong: `what` failed, the reason and the remedy, without the token.
+    """
+    token = _token(token)
+    return _ask_hub(lambda: request(token), lambda error: f"{what}: {_reason(error, repo_id, revision)}", token)
 
 
 def _push(
     folder: Path,
     files: list[Path],
+    repo_type: str,
     readme: Callable[..., str],
     command: str,
     repo_id: str,
@@ -131,7 +157,6 @@ def _push(
     token: str | None,
     commit_message: str | None,
 ) -> str:
-    repo_type = "model" if readme is model_card else "dataset"
     if _malformed(repo_id):
         raise HubError(
             f"{repo_id!r} is no repository id. Nothing was uploaded. Use NAME or USER/NAME: letters, digits, '-', '_' "

@@ -88,9 +88,10 @@ class _RowCards(Sequence):
 
     def __getitem__(self, index: int) -> CardFile:
         row = self.rows[index]
-        mask = _file_of(row["mask"]) if row["mask"] else None
-        return CardFile(name=row["file_name"], image=_file_of(row["image"]), mask=mask, label=row["label"])
+        mask = file_of(row["mask"]) if row["mask"] else None
+        return CardFile(name=row["file_name"], image=file_of(row["image"]), mask=mask, label=row["label"])
 
 
-def _file_of(stored: dict[str, Any]) -> Path | io.BytesIO:
+def file_of(stored: dict[str, Any]) -> Path | io.BytesIO:
+    """Where an undecoded picture of a Dataset lies: its file, or its bytes."""
     return io.BytesIO(stored["bytes"]) if stored.get("bytes") else Path(stored["path"])

@@ -8,17 +8,19 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 
 from cardsynth.config import TrainingConfig, load_config, save_config
 from cardsynth.folder import write_atomically
 
-VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "datasets", "huggingface_hub", "numpy")
+VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "datasets")
+VERSIONS_OF += ("huggingface_hub", "numpy")
 
 
 # Settings that a resumed run may change; all others make another run.
@@ -52,7 +54,7 @@ def is_run(folder: str | Path) -> bool:
     return (Path(folder) / "settings.json").is_file() or (Path(folder) / "model_index.json").is_file()
 
 
-def start_run(run: Path, config: TrainingConfig, manifest: dict[str, Any], overwrite: bool = False) -> None:
+def start_run(run: Path, config: Any, manifest: dict[str, Any], overwrite: bool = False) -> None:
     """Make a run folder with its settings and manifest; raises RunError where something stands in the way."""
     if run.exists() and any(run.iterdir()):
         if not is_run(run):
@@ -111,9 +113,14 @@ def replace_folder(temporary: Path, target: Path) -> None:
 
 def save_model(run: Path, unet: UNet2DModel, noise_scheduler: DDPMScheduler) -> None:
     """Save net and noise schedule as a diffusers pipeline folder inside the run, safetensors only."""
+    save_pipeline(run, DDPMPipeline(unet, noise_scheduler))
+
+
+def save_pipeline(run: Path, pipeline: DiffusionPipeline) -> None:
+    """Save a diffusers pipeline inside the run, each of its folders whole or not at all, safetensors only."""
     temporary = run / ".model.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    DDPMPipeline(unet, noise_scheduler).save_pretrained(temporary, safe_serialization=True)
+    pipeline.save_pretrained(temporary, safe_serialization=True)
     for part in sorted(temporary.iterdir(), reverse=True):
         if part.is_dir():
             replace_folder(part, run / part.name)
@@ -229,10 +236,10 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
     }
 
 
-def check_resumable(run: Path, config: TrainingConfig, manifest: dict[str, Any]) -> None:
+def check_resumable(run: Path, config: Any, manifest: dict[str, Any], may_change: Collection[str] = MAY_CHANGE) -> None:
     """Raise RunError unless a run can go on with these settings, and with the cards that the manifest describes."""
-    old = load_config(run / "settings.json")
-    names = [field.name for field in dataclasses.fields(TrainingConfig) if field.name not in MAY_CHANGE]
+    old = load_config(run / "settings.json", type(config)())
+    names = [field.name for field in dataclasses.fields(config) if field.name not in may_change]
     changed = [name for name in names if getattr(old, name) != getattr(config, name)]
     if changed:
         raise RunError(
