@@ -1,6 +1,7 @@
 """Cards and a trained run that many tests share."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pictures import make_flat, make_labelled
 from tiny_diffusion import make_stable_diffusion
 
 from cardsynth import cache
+from cardsynth.__main__ import main
 from cardsynth.captions import write_captions
 from cardsynth.cards import Cards, cards_for
 from cardsynth.config import get_preset
@@ -86,3 +88,21 @@ def masked(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "class folders":
         (made / "metadata.jsonl").unlink()
     return made
+
+
+@pytest.fixture
+def cardsynth(monkeypatch, capsys):
+    """Run the command in this process; returns exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cardsynth", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr()
+        message = code if isinstance(code, str) else ""
+        return (1 if message else code or 0), said.out + said.err + message
+
+    return run

@@ -1,30 +1,10 @@
 import json
-import sys
 
 import pytest
 
-from cardsynth.__main__ import main
 from cardsynth.config import load_config
 from cardsynth.folder import read_metadata
 from cardsynth.options import parse_range, parse_seeds, parse_size
-
-
-@pytest.fixture
-def cardsynth(monkeypatch, capsys):
-    """Run the command in this process; returns exit code and what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cardsynth", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        said = capsys.readouterr()
-        message = code if isinstance(code, str) else ""
-        return (1 if message else code or 0), said.out + said.err + message
-
-    return run
 
 
 def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
@@ -129,7 +109,8 @@ def test_parsing():
 
 
 @pytest.mark.parametrize(
-    "command", ["render", "check", "caption", "train", "generate", "evaluate", "push", "pull", "demo"]
+    "command",
+    ["render", "check", "caption", "train", "train-text", "judge-text", "generate", "evaluate", "push", "pull", "demo"],
 )
 def test_every_command_has_help(cardsynth, command):
     code, said = cardsynth(command, "--help")

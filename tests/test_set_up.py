@@ -62,7 +62,7 @@ def test_imports_go_only_downward():
         fitting model order device ornaments gum marks spots outlines journal summary copies text_config
         readme rating_tables reading faults portraits landscapes runs stains scans straighten upright
         hub rating_session cache rows layouts safeguards
-        cards text_model
+        cards text_model text_card
         denoise classes masks losses
         printing sampling recorder check judge sheets learner
         features examination
@@ -71,12 +71,13 @@ def test_imports_go_only_downward():
         trainer estimate pairs doctor captions
         training text_data
         text text_learner
-        text_trainer
-        text_training
+        text_trainer text_estimate text_judge
+        text_training text_log
         drive plots
         widgets rating_panel pair_plots report curves
         demo options
-        card_commands model_commands judge_commands text_commands
+        card_commands judge_commands text_commands
+        model_commands
         __main__
     """.strip().splitlines()
     floor_of = {name: number for number, names in enumerate(floors) for name in names.split()}

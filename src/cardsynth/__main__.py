@@ -9,7 +9,8 @@ from cardsynth.card_commands import check, render, scans
 from cardsynth.config import get_preset
 from cardsynth.judge_commands import compare, doctor, evaluate
 from cardsynth.model_commands import generate, pull, push, settings_before, train_with
-from cardsynth.text_commands import caption
+from cardsynth.text_commands import caption, judge_text, text_settings_before, train_text_with
+from cardsynth.text_config import TextConfig
 
 DEMO_PAGE = Path("generated_cards/demo/report/index.html")
 
@@ -37,9 +38,25 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
-        commands = (render, scans, check, caption, train, doctor, generate, evaluate, compare, push, pull, demo)
+        own = text_settings_before(arguments) if arguments[:1] == ["train-text"] else TextConfig()
+        commands = (
+            render,
+            scans,
+            check,
+            caption,
+            train,
+            train_text_with(own),
+            judge_text,
+            doctor,
+            generate,
+            evaluate,
+            compare,
+            push,
+            pull,
+            demo,
+        )
         tyro.extras.subcommand_cli_from_dict(
-            {command.__name__: command for command in commands},
+            {command.__name__.replace("_", "-"): command for command in commands},
             prog="cardsynth",
             description="Synthetic trading cards with surface damage, labelled down to the pixel.",
         )

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from cardsynth.config import PRESETS, Sampler, TrainingConfig, get_preset, load_config
-from cardsynth.options import Text, parse_seeds
+from cardsynth.options import Text, check_unused, parse_seeds, parse_size
+from cardsynth.text_commands import draw_prompts
 
 
 def settings_before(arguments: list[str]) -> TrainingConfig:
@@ -72,8 +73,26 @@ def generate(
     ema_decay: Annotated[float | None, Text(help="Which of the run's averages; default: its main one.")] = None,
     revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+    prompt: Annotated[
+        tuple[str, ...], Text(help="Draw from prompts instead, with a model of train-text or a Stable Diffusion.")
+    ] = (),
+    negative_prompt: Annotated[str | None, Text(help="With --prompt: what guidance leads away from.")] = None,
+    size: Annotated[
+        str | None, Text(metavar="HxW", help="With --prompt: height and width; default: the run's.")
+    ] = None,
+    base: Annotated[str | None, Text(help="With --prompt: base model of adapters; default: the run's.")] = None,
 ) -> None:
-    """Generate labelled cards with their damage masks into a card folder."""
+    """Generate labelled cards with their damage masks into a card folder, or pictures from prompts."""
+    if prompt:
+        for_classes = {"label": label, "sampler": sampler, "negative-label": negative_label, "batch-size": batch_size}
+        for_classes |= {"compile": compile or None, "ema-decay": ema_decay}
+        check_unused("--prompt", for_classes)
+        where = None if size is None else parse_size(size)
+        draw_prompts(
+            model, prompt, negative_prompt, parse_seeds(seeds), out, steps, guidance, where, base, revision, overwrite
+        )
+        return
+    check_unused("no --prompt", {"negative-prompt": negative_prompt, "size": size, "base": base})
     import torch
     from accelerate import PartialState
 
@@ -109,10 +128,14 @@ def push(
 ) -> None:
     """Push a run or a card folder to the Hugging Face Hub; log in first with `hf auth login`."""
     from cardsynth.hub import push_cards, push_run
+    from cardsynth.text_card import is_text_run, push_text
 
     if (run is None) == (cards is None):
         raise ValueError("say what to push: --run RUN or --cards FOLDER")
-    url = push_run(run, repo_id, private=private) if run else push_cards(cards, repo_id, private=private)
+    if run:
+        url = (push_text if is_text_run(run) else push_run)(run, repo_id, private=private)
+    else:
+        url = push_cards(cards, repo_id, private=private)
     print(f"Pushed to {url}")
 
 

@@ -1,5 +1,7 @@
 """How options of the `cardsynth` command are written: sizes, seeds and ranges."""
 
+from typing import Any
+
 import tyro
 
 Text = tyro.conf.arg
@@ -31,3 +33,10 @@ def parse_range(text: str) -> tuple[int, int]:
     if not least.isdigit() or (separator and not most.isdigit()):
         raise ValueError(f"--damages is {text!r}; write a number or a range, like 2 or 1-3")
     return int(least), int(most or least)
+
+
+def check_unused(beside: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for an option, by name, that is given though it means nothing beside another."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)} mean nothing with {beside}; leave them out")

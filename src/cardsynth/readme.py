@@ -51,8 +51,8 @@ def model_card(run: Path, *, repo_id: str | None = None) -> str:
     `repo_id` is the Hub id written into the examples (default: a placeholder that ends in the folder's name).
     Raises FileNotFoundError if settings, manifest or the net's configuration is missing, ValueError if one is not JSON.
     """
-    manifest, settings = _json(run / "manifest.json"), _json(run / "settings.json")
-    unet, labels = _json(run / "unet" / "config.json"), manifest.get("labels") or []
+    manifest, settings = read_object(run / "manifest.json"), read_object(run / "settings.json")
+    unet, labels = read_object(run / "unet" / "config.json"), manifest.get("labels") or []
     repo_id = repo_id or f"YOUR_NAME/{run.resolve().name}"
     kind = "class-conditional" if labels else "unconditional-image-generation"
     front = ModelCardData(
@@ -69,15 +69,15 @@ def model_card(run: Path, *, repo_id: str | None = None) -> str:
         f"A denoising diffusion model that draws {drawn}{classes}, {size} pixels (height x width). "
         "Trained with cardsynth on 🤗 diffusers.",
         *_latest_grid(run),
-        _usage(repo_id, labels, plain=not labels and unet.get("out_channels") == 3),
+        _usage(repo_id, labels, bare=not labels and unet.get("out_channels") == 3),
         _data_summary(manifest.get("data") or {}),
-        "## Training\n" + _table(("what", "value"), _training_rows(manifest)),
+        "## Training\n" + table(("what", "value"), training_rows(manifest)),
     ]
     if (run / FIGURES).is_file():
         parts.append(_evaluation(read_evaluation(run)))
-    parts += ["## Settings\n" + _table(("setting", "value"), _flat(settings))]
+    parts += ["## Settings\n" + table(("setting", "value"), flat(settings))]
     parts += [RUN_LIMITS, LICENSE_TEXT.format(subject="The weights")]
-    return _document(front.to_yaml(), parts)
+    return document(front.to_yaml(), parts)
 
 
 def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
@@ -89,7 +89,7 @@ def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
     rows = read_metadata(folder / "metadata.jsonl")
     repo_id = repo_id or f"YOUR_NAME/{folder.resolve().name}"
     counts = Counter(str(row["label"]) for row in rows if row.get("label") is not None)
-    models = sorted({_plain(row["model"]) for row in rows if row.get("model")})
+    models = sorted({plain(row["model"]) for row in rows if row.get("model")})
     columns = _columns(rows)
     tasks = {"label": "image-classification", "mask": "image-segmentation", "objects": "object-detection"}
     synthetic = bool(models) or any(row.get("seed") is not None for row in rows)
@@ -113,18 +113,19 @@ def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
         f"# {repo_id.split('/')[-1]}",
         f"{len(rows):,} pictures of trading cards, {with_mask:,} with a pixel mask of their damage.",
         *_one_of_each(rows),
-        "## Classes\n" + (_table(("class", "cards"), sorted(counts.items())) if counts else "No labels."),
-        "## Columns\n" + _table(("column", "type", "what it holds"), described),
+        "## Classes\n" + (table(("class", "cards"), sorted(counts.items())) if counts else "No labels."),
+        "## Columns\n" + table(("column", "type", "what it holds"), described),
         "## Load\n```python\nfrom datasets import load_dataset\n\n"
         f'cards = load_dataset("{repo_id}", split="train")\n{reads}\n```',
         f"## Where it comes from\n{origin}",
         CARDS_LIMITS,
         LICENSE_TEXT.format(subject="The pictures") if synthetic else "## Licence\nNot stated: ask the owner.",
     ]
-    return _document(front.to_yaml(), parts)
+    return document(front.to_yaml(), parts)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; raises ValueError where there is none in it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -142,10 +143,10 @@ def _latest_grid(run: Path) -> list[str]:
     return [f"![Samples]({quote(f'samples/{latest.name}')})"]
 
 
-def _usage(repo_id: str, labels: list[str], plain: bool) -> str:
+def _usage(repo_id: str, labels: list[str], bare: bool) -> str:
     label = f" --label {shlex.quote(labels[-1])}" if labels else ""
     text = f"## Use\n```bash\ncardsynth generate --model {repo_id} --seeds 0-63{label} --out generated_cards\n```\n"
-    if not plain:
+    if not bare:
         return text + (
             "The bare net, in 🤗 diffusers:\n```python\nfrom diffusers import UNet2DModel\n\n"
             f'unet = UNet2DModel.from_pretrained("{repo_id}", subfolder="unet")\n```'
@@ -159,11 +160,11 @@ def _usage(repo_id: str, labels: list[str], plain: bool) -> str:
 def _data_summary(data: dict[str, Any]) -> str:
     lines = [f"{data['count']:,} cards" if _is_number(data.get("count")) else "Cards"]
     if data.get("source"):
-        lines.append(f"from `{_plain(data['source'])}`")
+        lines.append(f"from `{plain(data['source'])}`")
     if data.get("fingerprint"):
         lines.append(f"(fingerprint `{data['fingerprint']}`)")
-    table = "\n\n" + _table(("class", "cards"), data["classes"].items()) if data.get("classes") else ""
-    return "## Data\n" + " ".join(lines) + "." + table
+    of_classes = "\n\n" + table(("class", "cards"), data["classes"].items()) if data.get("classes") else ""
+    return "## Data\n" + " ".join(lines) + "." + of_classes
 
 
 def _evaluation(found: dict[str, Any]) -> str:
@@ -172,11 +173,12 @@ def _evaluation(found: dict[str, Any]) -> str:
         f"## Evaluation\n{counts['generated']:,} generated cards, judged at {size} by {counts['real']:,} real ones it"
         f" was trained on and by {found['how']}. Brackets hold 95 %; distances are by"
         f" {found['distances'][0]['net']}.\n\n"
-        + _table(("figure", "generated cards", "real cards", ""), (line.texts() for line in in_short(found)))
+        + table(("figure", "generated cards", "real cards", ""), (line.texts() for line in in_short(found)))
     )
 
 
-def _training_rows(manifest: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def training_rows(manifest: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a manifest says of the training, in rows of a table."""
     for key in ("steps", "parameters"):
         if _is_number(manifest.get(key)):
             yield key, f"{manifest[key]:,}"
@@ -185,7 +187,7 @@ def _training_rows(manifest: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "wall time", f"{minutes // 60} h {minutes % 60} min {seconds} s"
     for key in ("seed", "machine", "git_commit", "versions"):
         if manifest.get(key) is not None:
-            yield from _flat({key.replace("_", " "): manifest[key]})
+            yield from flat({key.replace("_", " "): manifest[key]})
 
 
 def _one_of_each(rows: list[dict[str, Any]]) -> list[str]:
@@ -194,7 +196,7 @@ def _one_of_each(rows: list[dict[str, Any]]) -> list[str]:
         (label, *(f"![]({quote(row[key])})" if row.get(key) else "" for key in ("file_name", "mask_file_name")))
         for label, row in sorted(shown.items())[:10]
     ]
-    return [_table(("class", "card", "mask"), pictures)] if pictures else []
+    return [table(("class", "card", "mask"), pictures)] if pictures else []
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -217,31 +219,34 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names, with dots between, and values of nested dictionaries."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """Return a value as text; of an absolute path only the last name, so that no home folder is published."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) for item in value)
+        return ", ".join(plain(item) for item in value)
     text = str(value)
     absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
     return PureWindowsPath(text).name if absolute else text
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    """A table in Markdown."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(
-        "| " + " | ".join(_plain(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+        "| " + " | ".join(plain(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
     )
 
 
-def _document(front: str, parts: list[str]) -> str:
+def document(front: str, parts: list[str]) -> str:
+    """A README.md of YAML front matter and Markdown parts."""
     return f"---\n{front.strip()}\n---\n\n" + "\n\n".join(parts) + "\n"

@@ -68,6 +68,18 @@ class TextModel:
     trigger: str = ""
     mixed_precision: str = "no"
 
+    def usual(
+        self,
+        size: tuple[int, int] | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        negative_prompt: str | None = None,
+    ) -> TextDrawing:
+        """How the run draws, but for what is given."""
+        given = {"size": size, "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        given |= {"negative_prompt": negative_prompt}
+        return replace(self.drawing, **{name: value for name, value in given.items() if value is not None})
+
     @property
     def checks_safety(self) -> bool:
         """Whether a safety checker looks at what is drawn."""
@@ -209,11 +221,11 @@ def write_pictures(
     drawing: TextDrawing,
     overwrite: bool = False,
     progress: bool = True,
-) -> dict[str, int]:
-    """Draw pictures into a card folder, its captions the prompts; returns how many were `written` and `withheld`.
+) -> Iterator[tuple[str, PromptedPicture]]:
+    """Draw pictures into a card folder, its captions the prompts; yields each with its file name, once it is written.
 
     A picture's file name is its seed, in a folder for each prompt where there are several: `prompt_01/000016.png`.
-    Each row of the metadata says how to make it again. What the safety checker withholds is counted and not written.
+    Each row of the metadata says how to make it again. What the safety checker withholds is yielded and not written.
     Raises CardError before anything is drawn where a picture is there, unless `overwrite`, and ValueError as
     `draw_pictures` does.
     """
@@ -227,16 +239,14 @@ def write_pictures(
         )
     how = {"num_inference_steps": drawing.num_inference_steps, "guidance_scale": drawing.guidance_scale}
     how |= {"negative_prompt": drawing.negative_prompt} if drawing.negative_prompt else {}
-    counts = {"written": 0, "withheld": 0}
     drawn = draw_pictures(model.pipeline, prompts, seeds, drawing, model.mixed_precision, progress)
     with CardWriter(out, overwrite) as writer:
         for picture in drawn:
-            counts["withheld" if picture.withheld else "written"] += 1
+            row = {"file_name": f"{folder_of[picture.prompt]}{picture.seed:06d}.png", "text": picture.prompt}
+            row |= {"seed": picture.seed, "model": model.name, "revision": model.revision, **how}
             if not picture.withheld:
-                row = {"file_name": f"{folder_of[picture.prompt]}{picture.seed:06d}.png", "text": picture.prompt}
-                row |= {"seed": picture.seed, "model": model.name, "revision": model.revision, **how}
                 writer.add(row, encode_png(pixels_of(picture)))
-    return counts
+            yield row["file_name"], picture
 
 
 def pixels_of(picture: PromptedPicture) -> np.ndarray:

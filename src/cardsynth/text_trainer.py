@@ -202,8 +202,8 @@ class TextTrainer:
             saved = ", ".join(path.name for path in checkpoints(self.run)) or "none"
             raise TrainingError(
                 f"stopped at step {row.step}: the loss of the last {self.guard.count} steps is {self.guard.rise:.1f}"
-                f" times what it was before training: the model forgets how to draw. Checkpoints in {self.run}: {saved};"
-                f" samples/ shows which of them still draw. {lower}, and start anew"
+                " times what it was before training: the model forgets how to draw."
+                f" Checkpoints in {self.run}: {saved}; samples/ shows which still draw. {lower}, and start anew"
             )
 
     def _save_what_is_due(self) -> dict[str, Path]:
