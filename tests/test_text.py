@@ -177,7 +177,7 @@ def test_commands_from_scans_to_pictures(cardsynth, run, tmp_path):
     assert [row["seed"] for row in read_metadata(made / "metadata.jsonl")] == [0, 1, 2]
     for wrong, message in (
         (("--label", "SMALL"), "--label mean nothing with --prompt"),
-        (("--size", "33x32"), "multiples of 8"),
+        (("--size", "33x32", "--seeds", "5"), "multiples of 8"),
         (("--seeds", "0-2"), "exists already"),
     ):
         code, said = cardsynth(*draw, *wrong)

@@ -2,13 +2,11 @@
 
 import csv
 import json
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny_diffusion import make_clip, make_stable_diffusion
 from torchmetrics.functional.multimodal import clip_score
 

@@ -1,5 +1,6 @@
 """Prompts and seeds -> pictures: from a fine-tuned run, or from the base model alone."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -137,6 +138,8 @@ def _find_run(model: str | Path, revision: str | None) -> tuple[Path, bool]:
 
 
 def _load_lora(pipeline: DiffusionPipeline, folder: Path) -> None:
+    # It warns of adapters of the U-Net alone, which are the usual ones.
+    logging.getLogger("diffusers.loaders.lora_base").setLevel(logging.ERROR)
     try:
         pipeline.load_lora_weights(str(folder), weight_name=LORA)
     except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:

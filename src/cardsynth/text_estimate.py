@@ -142,7 +142,7 @@ def _nets(
         encoders = {name: kinds[name](CLIPTextConfig.from_dict(configs[name])) for name in kinds if name in configs}
         vae = AutoencoderKL.from_config(configs["vae"])
         for net in (unet, *encoders.values()):
-            net.to(dtype)
+            nn.Module.to(net, dtype)  # the nets' own warns of parts that they do not have
         for net in (unet, vae, *encoders.values()):
             net.requires_grad_(False)
         if config.method == "full":
