@@ -87,10 +87,8 @@ def main() -> None:
             estimated, measured = estimate_text(config), measure(config, given.steps)
             on_gpu = torch.cuda.is_available()
             expected = estimated.training_gb * (ALLOCATOR if on_gpu else 1)
-            print(
-                f"{changes or 'plain'}: estimated {expected:.2f} GB, measured {measured:.2f} GB, {expected / measured:.3f}"
-            )
-            print(estimated.text(), flush=True)
+            figures = f"estimated {expected:.2f} GB, measured {measured:.2f} GB, {expected / measured:.3f}"
+            print(f"{changes or 'plain'}: {figures}\n{estimated.text()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ TEMPLATES = (
     "the back of a {trigger} trading card[, {damage}][, {layout} layout][, {inks} ink]",
     "a {trigger} card back[ on {stock} stock][ in {inks} ink][, {damage}][, {decade}s]",
     "[{damage} on ]a {trigger} card back[, {decade}s {layout} design][, {stock} stock]",
-    "a[ {decade}s] {trigger} baseball card, reverse side[, {inks} print][, {stock} stock][; damage: {damage}]",
+    "a[ {decade}s] {trigger} baseball card, reverse side[, {inks} print][, {stock} stock][; {damage}]",
 )
 MOST_TOKENS = 77  # that CLIP's text encoders read, its two marks of beginning and end among them
 # Words of severity: below so large a share of the card, or so many grey levels of change.

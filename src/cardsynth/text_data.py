@@ -70,6 +70,12 @@ class CaptionedPictures:
         fitted = fit_image(image, self.buckets[index], self.fit, portrait=False)
         return torch.from_numpy(np.ascontiguousarray(fitted.transpose(2, 0, 1)))
 
+    def first(self, count: int) -> torch.Tensor:
+        """The first pictures of the most common bucket, uint8 (N, 3, H, W)."""
+        common = next(iter(self.bucket_counts))
+        chosen = [index for index, bucket in enumerate(self.buckets) if bucket == common][:count]
+        return torch.stack([self.pixels(index) for index in chosen])
+
     def text(self) -> str:
         """Counts, buckets, and what fitting does to the pictures, in a few lines."""
         what = "falls off" if self.fit == "crop" else "is filled up"
