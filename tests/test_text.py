@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import Hub
+from hub_server import Hub, Repository
+from pictures import save, speckled
 from test_hub import TOKEN
 from tiny_diffusion import make_stable_diffusion
 
@@ -101,6 +102,9 @@ def test_pushed_adapters_are_pulled_and_loaded_by_diffusers(run, tmp_path, monke
 
     with Hub({TOKEN: "alice"}) as hub:
         place = type("Place", (), {"hub": hub, "folder": tmp_path})
+        hub.repositories["models", "maker/gated"] = Repository(private=False, gated=True)
+        hub.repositories["models", "maker/gated"].commit({"model_index.json": b"{}"}, "all")
+        table = captions_as_csv(tmp_path / "csv")
         client = test_hub.client.__wrapped__(place)
         answers = client(f"""
 from pathlib import Path
@@ -122,6 +126,15 @@ pipeline.load_lora_weights("alice/adapters")
 answers["changed"] = float(abs(draw() - before).max())
 model = open_text_model("alice/adapters", device="cpu")
 answers["name"], answers["trigger"], answers["size"] = model.name, model.trigger, model.drawing.size
+attempt("gated", lambda: find_base("maker/gated"))
+attempt("v1", lambda: push_cards({str(table)!r}, "alice/captioned", tag="v1"))
+Path({str(table)!r}, "metadata.csv").write_text("file_name,text\\n0.png,another caption\\n")
+attempt("v2", lambda: push_cards({str(table)!r}, "alice/captioned", tag="v2"))
+attempt("v2 again", lambda: push_cards({str(table)!r}, "alice/captioned", tag="v2"))
+from datasets import load_dataset
+answers["versions"] = [
+    load_dataset("alice/captioned", split="train", revision=tag)[0]["text"] for tag in ("v1", "v2")
+]
 attempt("gone", lambda: find_base("alice/gone"))
 attempt("nothing", lambda: find_base("alice/adapters"))
 attempt("typing error", lambda: find_base("alice//gone"))
@@ -134,6 +147,9 @@ attempt("typing error", lambda: find_base("alice//gone"))
     assert "samples/step_000003.png" in files
     assert not any(name.startswith(("checkpoints/", "tensorboard/", "prior/")) for name in files)
     assert 'pipeline.load_lora_weights("alice/adapters")' in files["README.md"].decode()
+    assert "access to maker/gated must be granted by its owner" in answers["gated"]
+    assert answers["versions"] == ["a caption", "another caption"]
+    assert "has a version v2 already" in answers["v2 again"]
     assert "has no alice/gone" in answers["gone"]
     assert "stable-diffusion-v1-5/stable-diffusion-v1-5" in answers["gone"]
     assert "is no diffusers pipeline (it has no model_index.json)" in answers["nothing"]
@@ -185,6 +201,12 @@ def test_commands_from_scans_to_pictures(cardsynth, run, tmp_path):
         assert message in said
     code, said = cardsynth("generate", "--model", mine, "--negative-prompt", "x")
     assert (code, "mean nothing with no --prompt" in said) == (1, True)
+
+
+def captions_as_csv(folder: Path) -> Path:
+    save(speckled(0), folder / "0.png")
+    (folder / "metadata.csv").write_text("file_name,text\n0.png,a caption\n")
+    return folder
 
 
 def read_base(run: Path) -> str:

@@ -7,13 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from text_sweep import GRID, sweep, table
 from tiny_diffusion import make_clip, make_stable_diffusion
 from torchmetrics.functional.multimodal import clip_score
 
 from cardsynth.fitting import read_image
 from cardsynth.folder import CardError, CardWriter, read_metadata
 from cardsynth.render import render_cards
+from cardsynth.runs import read_log
 from cardsynth.text import TextDrawing, TextModel, open_text_model
+from cardsynth.text_config import TextConfig
 from cardsynth.text_judge import TRIGGER_ONLY, WITH_WORDS, ClipScorer, judge, prompt_styles
 from cardsynth.text_log import add_to_log
 from cardsynth.text_model import TextModelError, open_base
@@ -145,3 +148,25 @@ def test_the_command(cardsynth, stable_diffusion, clip, captioned, tmp_path, mon
     assert (tmp_path / "generated_cards/tiny-sd_judged/judgement.json").is_file()
     code, said = cardsynth("judge-text", *arguments, "--seeds", "0-1")
     assert (code, "exists already" in said) == (1, True)
+
+
+def test_a_sweep_goes_on_from_fewer_steps_and_tells_what_was_stopped(stable_diffusion, captioned, tmp_path):
+    base = TextConfig(
+        base_model=str(stable_diffusion), train_batch_size=8, num_inference_steps=1, validation_images=1,
+        validation_prompts=("a card",), mixed_precision="no",
+    )  # fmt: skip
+    settings = [{"learning_rate": rate, "max_train_steps": steps} for rate in (1e-4, 30.0) for steps in (5, 4)]
+    rows = sweep(settings, captioned, tmp_path / "out", base, [0])
+    assert [(row["learning_rate"], row["steps"]) for row in rows] == [(1e-4, 4), (1e-4, 5), (30.0, 4), (30.0, 5)]
+    assert [row["stopped"] is None for row in rows] == [True, True, False, False]
+    assert len(read_log(tmp_path / "out/run_00")) == 5
+    assert 0.5 < rows[0]["loss"] < 2
+    assert table(rows).count("stopped it") == 2
+    assert json.loads((tmp_path / "out/sweep.json").read_text()) == rows
+
+
+def test_the_published_grid_is_a_list_of_settings():
+    grid = [TextConfig(**one) for one in json.loads(GRID.read_text())]
+    assert {(one.learning_rate, one.max_train_steps) for one in grid} == {
+        (rate, steps) for rate in (1e-5, 1e-3) for steps in (400, 2000, 4000, 8000)
+    }

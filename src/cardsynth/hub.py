@@ -11,6 +11,7 @@ from typing import TypeVar
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -18,7 +19,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from cardsynth.folder import picture_keys, read_metadata
+from cardsynth.folder import metadata_file, picture_keys, read_metadata
 from cardsynth.readme import cards_card, model_card
 
 __all__ = ["HubError", "ask_hub", "cards_card", "model_card", "pull_run", "push_cards", "push_run"]
@@ -44,6 +45,7 @@ def push_run(
     private: bool = False,
     token: str | None = None,
     commit_message: str | None = None,
+    tag: str | None = None,
     pieces: tuple[str, ...] = RUN_PIECES,
     readme: Callable[..., str] = model_card,
 ) -> str:
@@ -51,7 +53,8 @@ def push_run(
 
     The repository is made if it is missing. `checkpoints/`, `tensorboard/` and temporary files stay here; the run's own
     README.md is kept, or else what `readme` writes is uploaded in its place. The run folder is never written to.
-    `token` defaults to the one that you logged in with. pieces: files that make it a run.
+    `token` defaults to the one that you logged in with. tag: name of this version, like v2, by which it can be pulled
+    as a revision. pieces: files that make it a run.
     Raises HubError if the folder is not a run, or if the upload fails; it says how to try again.
     """
     run = Path(run).expanduser()
@@ -59,7 +62,7 @@ def push_run(
     _read(readme, run)
     command = f"cardsynth push --run {shlex.quote(str(run))}"
     files = list(_files(run, LEFT_OUT_FOLDERS))
-    return _push(run, files, "model", readme, command, repo_id, private, token, commit_message)
+    return _push(run, files, "model", readme, command, repo_id, private, token, commit_message, tag)
 
 
 def push_cards(
@@ -69,26 +72,31 @@ def push_cards(
     private: bool = False,
     token: str | None = None,
     commit_message: str | None = None,
+    tag: str | None = None,
 ) -> str:
     """Upload a card folder as a data set that `load_dataset(repo_id)` opens, and return the address of its page.
 
     The repository is made if it is missing. The folder's own README.md is kept, or else `cards_card` is uploaded in its
-    place. The folder is never written to. `token` defaults to the one that you logged in with.
+    place. The folder is never written to. `token` defaults to the one that you logged in with. tag: name of this
+    version, like v2, by which `load_dataset(repo_id, revision=tag)` opens it whatever comes later.
     Raises HubError if the folder is not a card folder or names missing files, or if the upload fails.
     """
     folder = Path(folder).expanduser()
-    _require(folder, ("metadata.jsonl",), "card folder")
+    _require(folder, (), "card folder")
+    metadata = metadata_file(folder)
+    if metadata is None:
+        raise HubError(f"{folder} is no card folder: it lacks metadata.jsonl (or .csv). Nothing was uploaded.")
     files = list(_files(folder))
     present = {file.relative_to(folder).as_posix() for file in files}
-    rows = _read(read_metadata, folder / "metadata.jsonl")
+    rows = _read(read_metadata, metadata)
     named = [row[key] for row in rows for key in picture_keys(row)]
     if missing := [name for name in named if name not in present]:
         raise HubError(
-            f"{folder} is not complete: metadata.jsonl names {len(missing)} file(s) that are not in the folder, "
+            f"{folder} is not complete: {metadata.name} names {len(missing)} file(s) that are not in the folder, "
             f"{_some(missing)}. Nothing was uploaded. Restore them, or remove their rows."
         )
     if not named:
-        raise HubError(f"{folder} is no card folder: no row of metadata.jsonl has a file_name. Nothing was uploaded.")
+        raise HubError(f"{folder} is no card folder: no row of {metadata.name} has a file_name. Nothing was uploaded.")
     crowds = Counter(str(file.parent) for file in files)
     if crowded := [parent for parent, count in crowds.items() if count > FILES_PER_FOLDER]:
         raise HubError(
@@ -96,7 +104,7 @@ def push_cards(
             "uploaded. Push the cards in smaller card folders, or with the cards of each class in a folder of its own."
         )
     command = f"cardsynth push --cards {shlex.quote(str(folder))}"
-    return _push(folder, files, "dataset", cards_card, command, repo_id, private, token, commit_message)
+    return _push(folder, files, "dataset", cards_card, command, repo_id, private, token, commit_message, tag)
 
 
 def pull_run(
@@ -123,10 +131,8 @@ def pull_run(
     unwanted = [f"{name}/*" for name in LEFT_OUT_FOLDERS]
     what = f"There is no run folder {repo_id} here, and pulling it from the Hub failed"
 
-    def download(token: str | None) -> Path:
-        return Path(snapshot_download(repo_id, revision=revision, token=token, ignore_patterns=unwanted))
-
-    folder = ask_hub(download, what, repo_id, revision, token)
+    where = {"revision": revision, "ignore_patterns": unwanted}
+    folder = Path(ask_hub(lambda key: snapshot_download(repo_id, token=key, **where), what, repo_id, revision, token))
     _require(folder, pieces, f"run folder (it is what the Hub holds as {repo_id})")
     return folder
 
@@ -137,13 +143,23 @@ def ask_hub(
     repo_id: str,
     revision: str | None = None,
     token: str | None = None,
+    then: str = "",
 ) -> Answer:
     """The answer to a request that is called with the token (default: the one that you logged in with).
 
-    Raises HubError for whatever goes wrong: `what` failed, the reason and the remedy, without the token.
+    Raises HubError for whatever goes wrong: `what` failed, the reason and the remedy, and `then`, without the token.
     """
     token = _token(token)
-    return _ask_hub(lambda: request(token), lambda error: f"{what}: {_reason(error, repo_id, revision)}", token)
+    try:
+        return request(token)
+    except HubError:
+        raise
+    except Exception as error:
+        message = f"{what}: {_reason(error, repo_id, revision)}{then}"
+    # Raised out here: an original that holds the token must not travel along as this error's context.
+    for secret in filter(None, (token, get_token())):
+        message = message.replace(secret, "***")
+    raise HubError(re.sub(r"hf_\w{8,}", "hf_***", message))
 
 
 def _push(
@@ -156,6 +172,7 @@ def _push(
     private: bool,
     token: str | None,
     commit_message: str | None,
+    tag: str | None,
 ) -> str:
     if _malformed(repo_id):
         raise HubError(
@@ -170,7 +187,7 @@ def _push(
         raise HubError(f"{failed}: no Hugging Face token found. {LOG_IN}\n{unharmed}")
     api = HfApi(token=token, library_name="cardsynth")
 
-    def request() -> str:
+    def request(_: str | None) -> str:
         full_id = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
         additions = [CommitOperationAdd(file.relative_to(folder).as_posix(), file) for file in files]
         if not any(addition.path_in_repo == "README.md" for addition in additions):
@@ -183,22 +200,21 @@ def _push(
             )
         message = commit_message or f"Upload {folder.resolve().name} with cardsynth"
         api.create_commit(full_id, additions, commit_message=message, repo_type=repo_type)
+        if tag:
+            _name_version(api, full_id, tag, repo_type)
         return str(url)
 
-    return _ask_hub(request, lambda error: f"{failed}: {_reason(error, repo_id)}\n{unharmed}", token)
+    return ask_hub(request, failed, repo_id, token=token, then=f"\n{unharmed}")
 
 
-def _ask_hub(request: Callable[[], Answer], explain: Callable[[Exception], str], token: str | None) -> Answer:
+def _name_version(api: HfApi, repo_id: str, tag: str, repo_type: str) -> None:
     try:
-        return request()
-    except HubError:
-        raise
-    except Exception as error:
-        message = explain(error)
-    # Raised out here: an original that holds the token must not travel along as this error's context.
-    for secret in filter(None, (token, get_token())):
-        message = message.replace(secret, "***")
-    raise HubError(re.sub(r"hf_\w{8,}", "hf_***", message))
+        api.create_tag(repo_id, tag=tag, repo_type=repo_type)
+    except HfHubHTTPError as error:
+        if error.response.status_code != 409:
+            raise
+        known = f"The files are uploaded, but {repo_id} has a version {tag} already, which stays as it is."
+        raise HubError(f"{known} Push again with another --tag: nothing is uploaded twice.") from None
 
 
 def _reason(error: Exception, repo_id: str, revision: str | None = None) -> str:

@@ -125,6 +125,7 @@ def push(
     run: Annotated[Path | None, Text(help="Run folder to push.")] = None,
     cards: Annotated[Path | None, Text(help="Card folder to push as a data set.")] = None,
     private: Annotated[bool, Text(help="Make the repository private.")] = False,
+    tag: Annotated[str | None, Text(help="Name of this version, like v2; pull it by --revision.")] = None,
 ) -> None:
     """Push a run or a card folder to the Hugging Face Hub; log in first with `hf auth login`."""
     from cardsynth.hub import push_cards, push_run
@@ -133,9 +134,9 @@ def push(
     if (run is None) == (cards is None):
         raise ValueError("say what to push: --run RUN or --cards FOLDER")
     if run:
-        url = (push_text if is_text_run(run) else push_run)(run, repo_id, private=private)
+        url = (push_text if is_text_run(run) else push_run)(run, repo_id, private=private, tag=tag)
     else:
-        url = push_cards(cards, repo_id, private=private)
+        url = push_cards(cards, repo_id, private=private, tag=tag)
     print(f"Pushed to {url}")
 
 

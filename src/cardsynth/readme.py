@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from huggingface_hub import DatasetCardData, ModelCardData
 
-from cardsynth.folder import read_metadata
+from cardsynth.folder import metadata_file, read_metadata
 from cardsynth.summary import FIGURES, in_short, read_evaluation
 
 LICENSE = "mit"
@@ -84,9 +84,9 @@ def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
     """Return the README.md text of a card folder.
 
     `repo_id` is the Hub id written into the examples (default: a placeholder that ends in the folder's name).
-    Raises FileNotFoundError if `metadata.jsonl` is missing, CardError if a line of it is no row of a card.
+    Raises CardError if there is no metadata file, or a line of it is no row of a card.
     """
-    rows = read_metadata(folder / "metadata.jsonl")
+    rows = read_metadata(metadata_file(folder) or folder / "metadata.jsonl")
     repo_id = repo_id or f"YOUR_NAME/{folder.resolve().name}"
     counts = Counter(str(row["label"]) for row in rows if row.get("label") is not None)
     models = sorted({plain(row["model"]) for row in rows if row.get("model")})

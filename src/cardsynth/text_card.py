@@ -31,10 +31,10 @@ def is_text_run(run: str | Path) -> bool:
     return read_manifest(run).get("kind") == "text"
 
 
-def push_text(run: str | Path, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Upload a text-to-card run as a model, in one commit, and return the address of its page; raises as `push_run`."""
+def push_text(run: str | Path, repo_id: str, **options: Any) -> str:
+    """Upload a text-to-card run as a model, and return the address of its page; options and errors as of `push_run`."""
     pieces = LORA_PIECES if (Path(run).expanduser() / LORA_PIECES[0]).is_file() else FULL_PIECES
-    return push_run(run, repo_id, private=private, token=token, pieces=pieces, readme=text_card)
+    return push_run(run, repo_id, pieces=pieces, readme=text_card, **options)
 
 
 def text_card(run: Path, *, repo_id: str | None = None) -> str:
