@@ -16,7 +16,7 @@ BENCHMARKS = {
     "render_speed": [],
     "prepare_speed": ["--count", "20000"],
     "memory": [],
-    "train_speed": [],
+    "train_speed": ["--rounds", "2", "--steps", "12"],
     "evaluate_speed": [],
     "sample_speed": ["unipc,5", "unipc,10", "unipc,10,2,bf16,0.2,0.8", "ddpm,40", "--cards", "0", "--repeats", "1"],
 }

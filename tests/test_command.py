@@ -6,6 +6,11 @@ from cardsynth.config import load_config
 from cardsynth.folder import read_metadata
 from cardsynth.options import parse_range, parse_seeds, parse_size
 
+COMMANDS = """
+    render scans check caption export train train-finder train-text doctor generate damage evaluate compare find
+    trial judge-text push pull demo
+"""
+
 
 def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
     drawn, run, made = tmp_path / "drawn", tmp_path / "run", tmp_path / "made"
@@ -18,6 +23,10 @@ def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
     code, said = cardsynth("generate", "--model", run, "--seeds", "0-6,16", "--label", "SMALL", "--out", made)
     assert code == 0, said
     assert [row["seed"] for row in read_metadata(made / "metadata.jsonl")] == [0, 1, 2, 3, 4, 5, 6, 16]
+    painted = tmp_path / "painted"
+    code, said = cardsynth("damage", "--cards", drawn, "--model", run, "--label", "LIGHT", "--out", painted)
+    assert code == 0, said
+    assert [row["label"] for row in read_metadata(painted / "metadata.jsonl")] == ["LIGHT"] * 4
     code, said = cardsynth("evaluate", "--real", drawn, "--generated", made, "--size", "40x32")
     assert code == 0, said
     assert "Copied? (near-copies by grey levels)" in said
@@ -58,6 +67,20 @@ def test_captions_are_written_and_checked(cardsynth, tmp_path):
     assert (code, "has the caption of 9 more" in said) == (0, True)
 
 
+def test_cards_are_exported_for_detectors(cardsynth, card_folder, tmp_path):
+    options = ("--cards", card_folder, "--out", tmp_path / "yolo", "--least-area", "2", "--seed", "3")
+    code, said = cardsynth("export", "--format", "yolo-segment", "--shares", "0.5,0.25,0.25", *options)
+    assert code == 0, said
+    assert len(list((tmp_path / "yolo/labels/train").iterdir())) == 15
+    assert "train     15 cards in 15 groups; damages: FULL_CARD 3, LIGHT 3" in said
+    code, said = cardsynth("export", "--format", "coco", *options)
+    assert code == 1
+    assert "exists already" in said
+    code, said = cardsynth("export", "--format", "coco", "--overwrite", "--group-by", r"(\d)\.png", *options)
+    assert code == 0, said
+    assert (tmp_path / "yolo/annotations/instances_train.json").is_file()
+
+
 def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder, tmp_path):
     mine = tmp_path / "mine.json"
     mine.write_text('{"max_train_steps": 1, "learning_rate": 0.5, "seed": 3}')
@@ -84,6 +107,8 @@ def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder,
         (("generate", "--model", "nowhere"), "nowhere"),
         (("push", "--repo-id", "me/it"), "--run RUN or --cards FOLDER"),
         (("check", "nowhere"), "nowhere"),
+        (("export", "--cards", "nowhere", "--format", "coco", "--out", "x"), "nowhere is no folder"),
+        (("export", "--cards", "x", "--format", "coco", "--out", "y", "--shares", "80%"), "like 0.8,0.1,0.1"),
     ],
 )
 def test_bad_input_ends_with_a_message(cardsynth, arguments, message, tmp_path, monkeypatch):
@@ -108,10 +133,7 @@ def test_parsing():
     assert parse_range("1-3") == (1, 3)
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["render", "check", "caption", "train", "train-text", "judge-text", "generate", "evaluate", "push", "pull", "demo"],
-)
+@pytest.mark.parametrize("command", COMMANDS.split())
 def test_every_command_has_help(cardsynth, command):
     code, said = cardsynth(command, "--help")
     assert code == 0

@@ -9,7 +9,7 @@ from pictures import deep_png, png, save, speckled
 from PIL import Image, ImageDraw
 
 from cardsynth.cards import read_cards
-from cardsynth.fitting import fit_image, read_image
+from cardsynth.fitting import fit_image, read_image, unfit
 from cardsynth.folder import CardError
 
 SIZE = (24, 16)
@@ -192,3 +192,26 @@ def test_an_undecodable_picture_is_named(tmp_path):
             read_image(file)
     with pytest.raises(CardError, match="row 7"):
         read_image(io.BytesIO(b"nothing"), "row 7")
+
+
+# Maps laid back on the picture
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("shape", [(200, 100), (150, 150), (90, 180), (24, 16), (37, 41)])
+def test_a_map_of_a_fitted_picture_lies_where_its_damage_lies_on_the_picture(fit, shape):
+    picture = disc(shape, "white")
+    fitted = fit_image(picture, (96, 64), fit)
+    seen = unfit((fitted.sum(axis=2) < 380).astype(np.float32)[None], shape, fit)
+    assert seen.shape == (1, *shape)
+    dark = np.asarray(picture).sum(axis=2) < 380
+    found = seen[0] > 0.5
+    assert (found & dark).sum() / (found | dark).sum() > 0.85
+
+
+def test_a_map_of_the_picture_s_own_size_comes_back_unchanged():
+    values = np.random.default_rng(0).random((2, 24, 16), np.float32)
+    for fit in ("crop", "pad", "stretch"):
+        assert np.array_equal(unfit(values, (24, 16), fit), values)
+    turned = unfit(values, (16, 24), "crop")
+    assert np.array_equal(np.rot90(turned, 1, axes=(1, 2)), values)

@@ -9,6 +9,7 @@ import pytest
 from hub_server import Hub
 from tiny_folders import contents, make_cards, make_run, uploaded_part
 
+from cardsynth.export import export_cards
 from cardsynth.hub import HubError, pull_run, push_cards, push_run
 
 TOKEN, WRONG_TOKEN = "hf_aliceTokenThatMustNotShow", "hf_wrongTokenThatMustNotShow"
@@ -116,6 +117,25 @@ answers["rows"] = [
         [[0, 7, 9], "L", 0, "FULL_CARD", boxes[0]],
         [[1, 7, 9], "L", 255, "SMALL", boxes[1]],
     ]
+
+
+def test_exported_cards_are_pushed_and_open_with_load_dataset(place, client):
+    export_cards(place.cards, place.folder / "exported", "hub")
+    answers = client("""
+from datasets import load_dataset
+attempt("url", lambda: push_cards("exported", "alice/exported"))
+cards = load_dataset("alice/exported")
+answers["splits"] = {split: len(part) for split, part in cards.items()}
+answers["rows"] = [
+    [row["image"].getpixel((0, 0)), row["mask"].getpixel((0, 0)), row["objects"]["bbox"]] for row in cards["train"]
+]
+answers["categories"] = cards["train"].features["objects"]["category"].feature.names
+""")
+    assert answers["url"] == f"{place.hub.url}/datasets/alice/exported"
+    assert answers["splits"] == {"train": 2}
+    assert answers["rows"] == [[[0, 7, 9], 0, []], [[1, 7, 9], 255, [[0, 0, 8, 16]]]]
+    assert answers["categories"] == ["SMALL"]
+    assert "| SMALL | 1 |" in place.hub.repositories["datasets", "alice/exported"].files["README.md"].decode()
 
 
 def test_own_readme_is_kept_and_checkpoints_are_not_pulled(place, client):
@@ -247,3 +267,28 @@ def test_link_that_leads_out_of_the_folder_is_not_published(place, tmp_path, no_
     (cards / "secret.txt").symlink_to(place.cards / "metadata.jsonl")
     with pytest.raises(HubError, match=r"secret\.txt is a link that leads out"):
         push_cards(cards, "alice/cards")
+
+
+def test_a_pushed_damage_finder_is_found_with_anywhere(place, client):
+    from cardsynth.finder import build_finder, save_finder
+    from cardsynth.finder_config import FinderConfig
+
+    config = FinderConfig(height=16, width=16, encoder_name="tu-test_resnet", encoder_depth=2, decoder_channels=(8, 8))
+    save_finder(build_finder(config, ("LIGHT", "SMALL")), place.folder / "finder", {"data": {"count": 7}})
+    answers = client("""
+import sys
+from cardsynth.__main__ import main
+def command(*arguments):
+    sys.argv = ["cardsynth", *arguments]
+    main()
+command("push", "--run", "finder", "--repo-id", "alice/finder")
+command("find", "cards", "--model", "alice/finder", "--out", "found")
+import segmentation_models_pytorch as smp
+answers["channels"] = smp.from_pretrained("alice/finder").segmentation_head[0].out_channels
+""")
+    assert answers == {"channels": 3}
+    readme = place.hub.repositories["models", "alice/finder"].files["README.md"].decode()
+    assert "cardsynth find my_cards --model alice/finder" in readme
+    assert "background, then LIGHT, SMALL" in readme
+    assert str(place.folder) not in readme
+    assert len((place.folder / "found/metadata.jsonl").read_text().splitlines()) == 2

@@ -21,7 +21,7 @@ def model(trained_run):
 class Guess(nn.Module):
     """A net that takes half of what it sees for noise, and says so as noise, card or velocity."""
 
-    device, config = torch.device("cpu"), SimpleNamespace(in_channels=16)
+    device, config = torch.device("cpu"), SimpleNamespace(out_channels=16)
 
     def __init__(self, noise_scheduler):
         super().__init__()

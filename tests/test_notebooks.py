@@ -32,6 +32,15 @@ SMALL = {
         "mixed_precision": "no",
     },
     "seeds_to_judge": 2,
+    "size": (48, 32),
+    "real_cards": 20,
+    "test_cards": 10,
+    "clean_cards": 4,
+    "counts": (2,),
+    "draws": 2,
+    "finder_steps": 3,
+    "generator_steps": 2,
+    "workers": 1,
 }
 
 
@@ -76,6 +85,9 @@ def test_notebooks_leave_the_folders_that_the_next_ones_take(executed):
     assert [row["seed"] for row in made] == list(range(10))
     assert {row["label"] for row in made} == {row["label"] for row in drawn}
     assert all((folder / "generated_cards/demo" / row["mask_file_name"]).is_file() for row in made)
+    damaged = read_metadata(folder / "generated_cards/demo_damaged/metadata.jsonl")
+    assert len(damaged) == 4
+    assert all((folder / "runs/demo_clean" / row["source"]).is_file() for row in damaged)
     figures = json.loads((folder / "runs/demo/evaluation.json").read_text())
     assert figures["counts"]["generated"] == 10
     assert len(figures["copies"][0]["nearest"]) == 10
@@ -104,12 +116,20 @@ def test_adapters_pictures_and_their_log_are_left(executed):
     assert len((folder / "runs/text_log.csv").read_text().splitlines()) == 11
 
 
+def test_a_trial_is_left_with_what_it_shows(executed):
+    left = executed[0] / "runs/trial_small"
+    assert "of 4 ways to add synthetic cards" in (left / "trial.md").read_text()
+    assert (left / "trial.png").stat().st_size > 5000
+    assert len(list((left / "results").iterdir())) == 10
+
+
 def test_notebooks_write_nothing_else(executed):
     folder, _ = executed
     assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
     made = {path.name for path in (folder / "runs").iterdir()}
-    pages = {"demo_pages", "demo_pages_cards", "demo_pages_cards_review"}
-    assert made == {"demo_cards", "demo", *pages, "similarity", "text_cards", "text", "text_log.csv"}
+    scanned = {"demo_pages", "demo_pages_cards", "demo_pages_cards_review"}
+    drawn = {"demo_cards", "demo_clean", "trial_cards", "text_cards"}
+    assert made == scanned | drawn | {"demo", "similarity", "trial_small", "text", "text_log.csv"}
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 

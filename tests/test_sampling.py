@@ -166,9 +166,9 @@ def test_a_batch_is_written_while_the_next_one_is_computed(model, tmp_path, monk
     drawing, computing = sampling.draw_cards, [threading.Event() for _ in range(3)]
     writing = sampling._write_batch
 
-    def draw(model, net, recipe, seeds, labels, at_once):
+    def draw(model, net, recipe, seeds, *others):
         computing[seeds[0]].set()
-        return drawing(model, net, recipe, seeds, labels, at_once)
+        return drawing(model, net, recipe, seeds, *others)
 
     def write(writer, model, how, batch):
         if batch.seeds[0] < 2:
@@ -198,10 +198,10 @@ def test_errors_of_writing_surface(model, tmp_path, monkeypatch, bad_seed):
 def test_ctrl_c_loses_nothing_that_was_drawn(model, tmp_path, monkeypatch):
     drawing = sampling.draw_cards
 
-    def interrupted(model, net, recipe, seeds, labels, at_once):
+    def interrupted(model, net, recipe, seeds, *others):
         if seeds[0] == 4:
             raise KeyboardInterrupt
-        return drawing(model, net, recipe, seeds, labels, at_once)
+        return drawing(model, net, recipe, seeds, *others)
 
     monkeypatch.setattr(sampling, "draw_cards", interrupted)
     out = tmp_path / "made"

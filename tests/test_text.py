@@ -112,11 +112,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from cardsynth.hub import push_run
 from cardsynth.text import open_text_model
-from cardsynth.text_card import push_text
 from cardsynth.text_config import TextConfig
 from cardsynth.text_model import find_base
 run, base = Path({str(run)!r}), {str(run.parent / "tiny-sd")!r}
-attempt("url", lambda: push_text(run, "alice/adapters"))
+attempt("url", lambda: push_run(run, "alice/adapters"))
 pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
 def draw():
     generator = torch.Generator().manual_seed(0)

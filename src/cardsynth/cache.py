@@ -23,7 +23,7 @@ from cardsynth.reading import Listing, Reading, chosen_cards, read_into, read_in
 
 CACHE_FOLDER = ".cardsynth"  # in the card folder, beside its pictures; hidden, so that nothing takes it for a class
 CACHED_FROM = 1000  # pictures, masks among them; fewer are read in seconds
-FORMAT = 1  # counts up when other pixels are made of the same pictures and settings
+FORMAT = 2  # counts up when something else is made of the same pictures and settings
 PIXELS, LISTING = "pixels", "cards.json"
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # Python 3.11 does not name it
 

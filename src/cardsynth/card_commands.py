@@ -1,13 +1,13 @@
-"""Commands of cards: drawn, checked, found on scanner pages."""
+"""Commands of cards: drawn, checked, found on scanner pages, exported for detectors."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from cardsynth.config import CLASSES, EXTRA_CLASSES
-from cardsynth.options import SIZE_HELP, Text, parse_range, parse_size
+from cardsynth.options import SIZE_HELP, Text, parse_range, parse_shares, parse_size
 
 
 def render(
@@ -73,3 +73,44 @@ def scans(
     print(f"{summary.text()}\nCards are in {out}; see its contact sheets in {out / 'report'}")
     if summary.broken:
         sys.exit(1)
+
+
+def export(
+    cards: Annotated[Path, Text(help="Card folder.")],
+    out: Annotated[Path, Text(help="Folder to write.")],
+    format: Annotated[
+        Literal["coco", "yolo", "yolo-segment", "voc", "masks", "hub"],
+        Text(help="yolo: boxes; yolo-segment: polygons; masks: PNG of indices; hub: Parquet, for load_dataset."),
+    ],
+    shares: Annotated[
+        str, Text(help="Shares of training, validation and test cards; 0,0,1 for test cards alone.")
+    ] = "0.8,0.1,0.1",
+    group_by: Annotated[
+        str | None, Text(metavar="REGEX", help="Cards for which its first group finds the same text stay together.")
+    ] = None,
+    seed: Annotated[int, Text(help="Seed of the splits.")] = 0,
+    least_area: Annotated[int, Text(help="Pixels that a damage has at least; smaller ones are dropped.")] = 4,
+    undamaged: Annotated[tuple[str, ...], Text(help="Classes of cards without damage.")] = ("CLEAN",),
+    one_object: Annotated[tuple[str, ...], Text(help="Categories all of whose parts on a card are one object.")] = (
+        "FULL_CARD",
+    ),
+    categories: Annotated[
+        tuple[str, ...],
+        Text(help="Categories in order, so that several exports number them alike; default: those found."),
+    ] = (),
+    segmentation: Annotated[
+        Literal["polygons", "rle"], Text(help="How COCO holds masks; both are exact.")
+    ] = "polygons",
+    overwrite: Annotated[bool, Text(help="Replace an export that is there.")] = False,
+) -> None:
+    """Write a card folder as COCO, YOLO, Pascal VOC, masks or a Hub data set, in training, validation and test splits.
+
+    Cards of one group (row), source, drawn print or generated seed stay in one split.
+    """
+    from cardsynth.export import export_cards
+    from cardsynth.instances import Rules
+
+    rules = Rules(least_area, undamaged, one_object)
+    how = {"categories": categories, "segmentation": segmentation, "overwrite": overwrite}
+    summary = export_cards(cards, out, format, parse_shares(shares), seed, group_by, rules, **how)
+    print(f"{summary.text()}\nThe data set is in {out}")

@@ -1,5 +1,6 @@
 """Cards in memory: read from a card folder or the Hub, fitted to one size; and the pair image <-> tensor."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from cardsynth.cache import fingerprint_of, number_labels, read_folder
+from cardsynth.conditions import LIMITS, column_of, darkness_of
 from cardsynth.config import Fit, TrainingConfig
 from cardsynth.reading import Reading
 
+MOST_LOOKED_AT = 2000  # cards, evenly spread, of which ranges are told
 GPU_SHARE = 1 / 4  # of a GPU's free memory that pixels may take; the rest is the training's
 
 
@@ -22,7 +25,8 @@ GPU_SHARE = 1 / 4  # of a GPU's free memory that pixels may take; the rest is th
 class Cards:
     """Cards in memory: `pixels` uint8 (N, C, H, W), C 3 (RGB) or 4 (RGB and mask, 0 or 255); `labels` int64 (N,).
 
-    `label_names` is empty where the cards have no labels. `skipped` names what was left out, and why.
+    `label_names` is empty where the cards have no labels. `skipped` names what was left out, and why. `darkness`:
+    float32 (N,), mean change of lightness under each card's damage in grey levels, NaN where unknown; None: of all.
     """
 
     pixels: torch.Tensor
@@ -31,6 +35,7 @@ class Cards:
     names: tuple[str, ...] = ()
     source: str = ""
     skipped: tuple[str, ...] = ()
+    darkness: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -64,7 +69,8 @@ class Cards:
         device, pixels = torch.device(device), self.pixels
         if device.type != "cuda" or pixels.nbytes <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
             pixels = pixels.to(device)
-        moved = replace(self, pixels=pixels, labels=self.labels.to(device))
+        darkness = None if self.darkness is None else self.darkness.to(device)
+        moved = replace(self, pixels=pixels, labels=self.labels.to(device), darkness=darkness)
         if "fingerprint" in vars(self):
             vars(moved)["fingerprint"] = self.fingerprint
         return moved
@@ -75,6 +81,36 @@ class Cards:
         indices: int64 (B,), best on the CPU, where no GPU has to be waited for.
         """
         return _taken(self.pixels, indices, device), _taken(self.labels, indices, device)
+
+    def knows(self, condition: str) -> bool:
+        """Whether any card can know a number: `covered` or `darkness`."""
+        return self.has_mask if condition == "covered" else self.darkness is not None
+
+    def numbers(self, conditions: Sequence[str], indices: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """Numbers of some cards as shares of their limits, float32 (B, K) in 0 to 1; NaN: unknown.
+
+        covered: share of the card that its mask covers. indices, pixels: of the cards, as `batch` takes and gives them.
+        """
+        shares = torch.full((len(pixels), len(conditions)), math.nan, device=pixels.device)
+        for place, name in enumerate(conditions):
+            if name == "covered" and self.has_mask:
+                shares[:, place] = (pixels[:, 3] >= 128).float().mean(dim=(1, 2))
+            elif name == "darkness" and self.darkness is not None:
+                shares[:, place] = _taken(self.darkness, indices, pixels.device) / LIMITS[name]
+        return shares
+
+    def ranges(self, conditions: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:
+        """Least and most of each number that some 2,000 of the cards know, by class ("all" for cards without)."""
+        some = torch.arange(0, len(self), -(-len(self) // MOST_LOOKED_AT))
+        parts = [self.numbers(conditions, part, self.batch(part, "cpu")[0]) for part in some.split(100)]
+        shares, labels = torch.cat(parts), self.labels.cpu()[some]
+        found: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in conditions}
+        for number, label in enumerate(self.label_names or ("all",)):
+            for name, values in zip(conditions, shares[labels == number].T, strict=True):
+                known = values[~values.isnan()] * LIMITS[name]
+                if len(known):
+                    found[name][label] = round(known.min().item(), 4), round(known.max().item(), 4)
+        return found
 
 
 def _taken(values: torch.Tensor, indices: torch.Tensor, device: str | torch.device) -> torch.Tensor:
@@ -127,6 +163,7 @@ def read_cards(
         names=listing.names,
         source=str(source),
         skipped=listing.skipped,
+        darkness=column_of(listing.darkness),
     )
     if fingerprint:
         vars(cards)["fingerprint"] = fingerprint
@@ -134,11 +171,11 @@ def read_cards(
 
 
 def balance_report(cards: Cards) -> str:
-    """Class counts and shares in a few lines, with a warning where a class has under a third of the largest."""
+    """Class counts and shares in a few lines, with a remedy where a class has under a third of the largest."""
     counts = Counter(cards.class_counts)
     lines = [f"{len(cards)} cards, {cards.size[0]}x{cards.size[1]}, {'with' if cards.has_mask else 'without'} masks"]
     for name, count in counts.most_common():
-        rare = "   rare: under a third of the largest class" if count * 3 < max(counts.values()) else ""
+        rare = "   rare: see balance_classes" if count * 3 < max(counts.values()) else ""
         lines.append(f"{name:>16} {count:6d} {count / len(cards):6.1%}{rare}")
     return "\n".join(lines)
 
@@ -159,14 +196,16 @@ def cards_for(config: TrainingConfig, source: str | Path) -> Cards:
 
 def stack_cards(drawn: Iterable[Any], source: str = "drawn cards") -> Cards:
     """Cards in memory from drawn ones, each with `image` (H, W, 3), `mask` (H, W) and a `row` that holds its label."""
-    pixels, labels = [], []
+    pixels, labels, darkness = [], [], []
     for card in drawn:
         pixels.append(np.concatenate([card.image, card.mask[..., None]], axis=-1).transpose(2, 0, 1))
         labels.append(card.row["label"])
+        darkness.append(darkness_of(card.row))
     label_names = tuple(sorted(set(labels)))
     return Cards(
         pixels=torch.from_numpy(np.stack(pixels)),
         labels=torch.tensor([label_names.index(label) for label in labels]),
         label_names=label_names,
         source=source,
+        darkness=column_of(darkness),
     )

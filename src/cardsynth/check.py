@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from cardsynth.conditions import darkness_of
 from cardsynth.faults import Found, Level, Problem, Size, found_error, is_inside, look_at
 from cardsynth.folder import (
     COMPANIONS,
@@ -108,6 +109,9 @@ def _read_rows(metadata: Path, found: Found) -> list[CardFile]:
             found_error(row, metadata, found)
             continue
         card = card_of_row(metadata.parent, row)
+        if row.get("darkness") not in (None, "") and darkness_of(row) is None:
+            reason = f"has a darkness of {row['darkness']!r}, so that it is unknown"
+            found("warning", card.image, reason, "write grey levels, 0 to 255, or remove it")
         key = os.path.normpath(card.image)
         if key in cards:
             reason = f"lines {lines[key]} and {number} of {metadata.name} are both rows of it"

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tyro
 
@@ -16,6 +16,7 @@ BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
 LossWeighting = Literal["none", "min_snr"]
 Sampler = Literal["dpmsolver++", "sde-dpmsolver++", "unipc", "ddim", "ddpm"]
+Condition = Literal["covered", "darkness"]
 Precision = Literal["auto", "no", "fp16", "bf16"]
 CompileMode = Literal["auto", "no", "default", "reduce-overhead", "max-autotune"]
 Settings = TypeVar("Settings")  # a dataclass of settings with `replace`
@@ -48,6 +49,11 @@ class TrainingConfig:
     use_masks: Annotated[bool, _help("Learn the damage mask as a fourth channel where the data has masks.")] = True
     use_labels: Annotated[bool, _help("Learn the damage class where the data has labels.")] = True
     only_labels: Annotated[tuple[str, ...], _help("Train on these classes alone; none given: all.")] = ()
+    balance_classes: Annotated[bool, _help("See every class equally often, however few cards it has.")] = False
+    conditions: Annotated[
+        tuple[Condition, ...],
+        _help("Numbers to learn, to ask for cards by: covered share (of masks), darkness (of the rows)."),
+    ] = ()
     skip_bad: Annotated[bool, _help("Leave unreadable pictures out, and say which, instead of stopping.")] = False
     # Net
     patch_size: Annotated[int, _help("Side of the pixel blocks folded into channels before the net; 1: none.")] = 1
@@ -119,7 +125,8 @@ class TrainingConfig:
     hub_private_repo: Annotated[bool, _help("Make the repository private.")] = False
 
     def __post_init__(self) -> None:
-        for name in ("block_out_channels", "attention_levels", "only_labels", "other_ema_decays", "guidance_interval"):
+        tuples = "block_out_channels attention_levels only_labels conditions other_ema_decays guidance_interval"
+        for name in tuples.split():
             object.__setattr__(self, name, tuple(getattr(self, name)))
         positive = "height width patch_size layers_per_block attention_head_dim norm_num_groups num_train_timesteps"
         positive += " mask_weight num_epochs train_batch_size gradient_accumulation_steps learning_rate max_grad_norm"
@@ -130,6 +137,9 @@ class TrainingConfig:
         for name in ("dropout", "label_dropout", "ema_decay", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(self, name)}")
+        known = get_args(Condition)
+        if len(set(self.conditions)) < len(self.conditions) or not set(self.conditions) <= set(known):
+            raise ValueError(f"conditions must be some of {', '.join(known)}, each once, and are {self.conditions}")
         if any(not 0 <= decay < 1 or decay == self.ema_decay for decay in self.other_ema_decays):
             raise ValueError(
                 f"other_ema_decays must be at least 0, below 1 and not ema_decay, and are {self.other_ema_decays}"

@@ -10,9 +10,11 @@ import torch
 from diffusers import UNet2DModel
 
 from cardsynth.cards import denormalize
+from cardsynth.conditions import Numbers, shares_of, with_numbers
 from cardsynth.device import in_own_threads
-from cardsynth.diffusion import STOCHASTIC, build_sampler, predict_clean_images
+from cardsynth.diffusion import STOCHASTIC, build_sampler, noise_ratio, predict_clean_images
 from cardsynth.runs import TrainedModel
+from cardsynth.veils import KnownCards
 
 # Feature maps as large as the net's largest that are in memory at once, about, when a card goes through it.
 MAPS_AT_ONCE = 12
@@ -50,19 +52,26 @@ def cards_at_once(unet: UNet2DModel) -> int:
 
 
 def draw_cards(
-    model: TrainedModel, net: Callable, recipe: Recipe, seeds: list[int], labels: list[str | None], at_once: int
+    model: TrainedModel,
+    net: Callable,
+    recipe: Recipe,
+    seeds: list[int],
+    labels: list[str | None],
+    numbers: list[Numbers],
+    at_once: int,
+    known: KnownCards | None = None,
 ) -> torch.Tensor:
     """Cards uint8 (B, C, H, W) on the CPU, `at_once` at a time; on a CPU side by side, a thread each, unless it is 1.
 
     net: the model's, or what was compiled of it. Beside the last few, cards are drawn that are thrown away, so that
-    always the same number goes through the net.
+    always the same number goes through the net. known: what is known of each card beforehand.
     """
-    missing = -len(seeds) % at_once
-    seeds, labels, count = seeds + seeds[-1:] * missing, labels + labels[-1:] * missing, len(seeds)
+    missing, count = -len(seeds) % at_once, len(seeds)
+    seeds, labels, numbers = (values + values[-1:] * missing for values in (seeds, labels, numbers))
 
     def draw(start: int, stopped: threading.Event) -> torch.Tensor:
         part = slice(start, start + at_once)
-        return _denoise(model, net, recipe, seeds[part], labels[part], stopped)
+        return _denoise(model, net, recipe, seeds[part], labels[part], numbers[part], stopped, known and known.of(part))
 
     starts = range(0, len(seeds), at_once)
     if model.unet.device.type == "cpu" and at_once > 1:
@@ -79,7 +88,9 @@ def _denoise(
     recipe: Recipe,
     seeds: list[int],
     labels: list[str | None],
+    numbers: list[Numbers],
     stopped: threading.Event,
+    known: KnownCards | None = None,
 ) -> torch.Tensor:
     """Draw cards together. Nothing in the loop waits for a GPU: what steers it lies on the CPU."""
     device = model.unet.device
@@ -89,9 +100,9 @@ def _denoise(
         noise = torch.stack([torch.randn(_shape(model.unet), generator=generator) for generator in generators])
         return noise.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else noise
 
-    images = draw_noise()
-    guided = model.labels and recipe.guidance_scale != 1
-    predict = _predictor(model, net, recipe, labels)
+    images, known = draw_noise(), known and known.to(device)
+    guided = _is_guided(model, recipe)
+    predict = _predictor(model, net, recipe, labels, numbers)
     scheduler = build_sampler(recipe.sampler, model.noise_scheduler, recipe.num_inference_steps)
     for timestep, timestep_on_device in zip(scheduler.timesteps, scheduler.timesteps.to(device), strict=True):
         if stopped.is_set():
@@ -100,6 +111,8 @@ def _denoise(
         guided_now = guided and recipe.guidance_interval[0] <= share <= recipe.guidance_interval[1]
         model_output = predict(images, timestep_on_device, guided_now)
         clean_images = predict_clean_images(model.noise_scheduler, model_output, images, timestep)
+        if known is not None:
+            clean_images = known.keep(clean_images, noise_ratio(model.noise_scheduler, timestep))
         noise = {"variance_noise": draw_noise()} if recipe.sampler in STOCHASTIC else {}
         images = scheduler.step(clean_images, timestep, images, **noise).prev_sample
     pixels = denormalize(images, model.config.patch_size).cpu()
@@ -111,14 +124,18 @@ def _denoise(
 @torch.inference_mode()
 def try_out(model: TrainedModel, recipe: Recipe, at_once: int, net: Callable) -> None:
     """Run a net on as many cards as go through it at once, with guidance and without."""
-    predict = _predictor(model, net, recipe, list(model.labels[:1]) * at_once or [None] * at_once)
+    predict = _predictor(model, net, recipe, list(model.labels[:1] or (None,)) * at_once, [{}] * at_once)
     images = torch.zeros(at_once, *_shape(model.unet), device=model.unet.device)
-    for guided in (False, True) if model.labels and recipe.guidance_scale != 1 else (False,):
+    for guided in (False, True) if _is_guided(model, recipe) else (False,):
         predict(images, torch.zeros((), dtype=torch.long, device=images.device), guided)
 
 
+def _is_guided(model: TrainedModel, recipe: Recipe) -> bool:
+    return bool(model.labels or model.config.conditions) and recipe.guidance_scale != 1
+
+
 def _predictor(
-    model: TrainedModel, net: Callable, recipe: Recipe, labels: list[str | None]
+    model: TrainedModel, net: Callable, recipe: Recipe, labels: list[str | None], numbers: list[Numbers]
 ) -> Callable[[torch.Tensor, torch.Tensor, bool], torch.Tensor]:
     """The net's output, float32, as a function of images (B, C, H, W), timestep and whether to guide, in one call."""
     device = model.unet.device
@@ -128,11 +145,15 @@ def _predictor(
         away_from = len(model.labels) if recipe.negative_label is None else model.labels.index(recipe.negative_label)
         class_labels = torch.tensor([model.labels.index(label) for label in labels], device=device)
         with_negative = torch.cat([class_labels, torch.full_like(class_labels, away_from)])
+    shares = shares_of(numbers, model.config.conditions).to(device)
+    with_unknown = torch.cat([shares, torch.full_like(shares, torch.nan)])
 
     def predict(images: torch.Tensor, timestep: torch.Tensor, guided: bool) -> torch.Tensor:
-        inputs, classes = (torch.cat([images, images]), with_negative) if guided else (images, class_labels)
+        inputs, classes, told = images, class_labels, shares
+        if guided:
+            inputs, classes, told = torch.cat([images, images]), with_negative, with_unknown
         with torch.autocast(device.type, dtype) if dtype else nullcontext():
-            output = net(inputs, timestep, class_labels=classes).sample.float()
+            output = net(with_numbers(inputs, told), timestep, class_labels=classes).sample.float()
         if not guided:
             return output
         with_label, without_label = output.chunk(2)
@@ -147,4 +168,4 @@ def _predictor(
 
 def _shape(unet: UNet2DModel) -> tuple[int, int, int]:
     side = unet.config.sample_size
-    return (unet.config.in_channels, *((side, side) if isinstance(side, int) else side))
+    return (unet.config.out_channels, *((side, side) if isinstance(side, int) else side))

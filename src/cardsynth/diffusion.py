@@ -100,6 +100,12 @@ def predict_clean_images(
     return clean_images.clamp(-1, 1)
 
 
+def noise_ratio(noise_scheduler: DDPMScheduler, timestep: torch.Tensor) -> float:
+    """How many times as strong as the image the noise is at a timestep, which lies on the CPU: 0 or more."""
+    alpha_prod = noise_scheduler.alphas_cumprod[timestep].item()
+    return ((1 - alpha_prod) / alpha_prod) ** 0.5
+
+
 def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps: int):
     """A diffusers scheduler that samples in `num_inference_steps` steps, its timesteps set; it takes clean images.
 

@@ -89,7 +89,8 @@ def _rounded(value: Any) -> Any:
 def select(cards: Cards, indices: torch.Tensor) -> Cards:
     """The cards at these indices, in their order."""
     names = tuple(cards.names[index] for index in indices.tolist()) if cards.names else ()
-    return replace(cards, pixels=cards.pixels[indices], labels=cards.labels[indices], names=names)
+    darkness = None if cards.darkness is None else cards.darkness[indices]
+    return replace(cards, pixels=cards.pixels[indices], labels=cards.labels[indices], names=names, darkness=darkness)
 
 
 def shuffled(cards: Cards, seed: int) -> Cards:

@@ -167,7 +167,7 @@ def _initial_weights(model: TrainedModel) -> dict[str, torch.Tensor]:
     """Weights before the first step, made again from the run's seed."""
     with torch.random.fork_rng():
         torch.manual_seed(model.config.seed)
-        channels = model.unet.config.in_channels // model.config.patch_size**2
+        channels = model.unet.config.out_channels // model.config.patch_size**2
         return build_unet(model.config, channels, len(model.labels)).state_dict()
 
 

@@ -169,7 +169,7 @@ def _turned(cards: Cards) -> Cards:
     pixels = [cards.pixels, cards.pixels.flip(-1), cards.pixels.flip(-2), cards.pixels.flip((-2, -1))]
     labels = torch.arange(4).repeat_interleave(len(cards))
     names = ("as it is", "mirrored", "mirrored on its head", "turned over")
-    return replace(cards, pixels=torch.cat(pixels), labels=labels, label_names=names, names=())
+    return replace(cards, pixels=torch.cat(pixels), labels=labels, label_names=names, names=(), darkness=None)
 
 
 def _in_batches(measure: Callable[[torch.Tensor], torch.Tensor], batch_size: int = 32) -> Callable:

@@ -75,3 +75,30 @@ def fit_image(
             image = image.resize((width, height), method)
     values = np.asarray(image)
     return np.where(values >= 128, 255, 0).astype(np.uint8) if is_mask else values
+
+
+def unfit(values: np.ndarray, size: tuple[int, int], fit: Fit = "crop", portrait: bool = True) -> np.ndarray:
+    """Maps of a fitted picture, float (C, H, W), laid back on the picture of `size` (height, width) that was fitted.
+
+    The inverse of `fit_image`, scaled bilinearly; what was cropped off takes the value of the nearest pixel that was
+    kept. Returns float32 (C, *size).
+    """
+    fitted, (height, width) = values.shape[1:], size
+    turned = portrait and fitted[0] >= fitted[1] and width > height
+    if turned:
+        height, width = width, height
+    scales = fitted[0] / height, fitted[1] / width
+    if fit != "stretch":
+        scales = (max(scales) if fit == "crop" else min(scales),) * 2
+    # Of the picture's pixel centres, where they lie on the fitted picture.
+    rows, columns = (
+        ((np.arange(side) + 0.5 - side / 2) * scale + across / 2 - 0.5).clip(0, across - 1)
+        for side, scale, across in zip((height, width), scales, fitted, strict=True)
+    )
+    below, right = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    down, along = (rows - below)[:, None].astype(np.float32), (columns - right)[None].astype(np.float32)
+    under, beyond = np.minimum(below + 1, fitted[0] - 1), np.minimum(right + 1, fitted[1] - 1)
+    top = values[:, below][:, :, right] * (1 - along) + values[:, below][:, :, beyond] * along
+    bottom = values[:, under][:, :, right] * (1 - along) + values[:, under][:, :, beyond] * along
+    back = (top * (1 - down) + bottom * down).astype(np.float32)
+    return np.rot90(back, -1, axes=(1, 2)) if turned else back

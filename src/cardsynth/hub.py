@@ -20,14 +20,11 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from cardsynth.folder import metadata_file, picture_keys, read_metadata
-from cardsynth.readme import cards_card, model_card
-
-__all__ = ["HubError", "ask_hub", "cards_card", "model_card", "pull_run", "push_cards", "push_run"]
+from cardsynth.kinds import SETTINGS, kind_of
+from cardsynth.readme import cards_card
 
 Answer = TypeVar("Answer")
 
-MODEL_PIECES = ("model_index.json", "unet/config.json", "unet/*.safetensors", "scheduler/scheduler_config.json")
-RUN_PIECES = (*MODEL_PIECES, "settings.json", "manifest.json")
 LEFT_OUT_FOLDERS = ("checkpoints", "tensorboard", "prior")
 TEMPORARY = re.compile(r"^\.|^__pycache__$|~$|\.(tmp|temp|part|partial|lock|incomplete|swp|pyc)$|\.tmp[-._]")
 FILES_PER_FOLDER = 10_000  # https://huggingface.co/docs/hub/storage-limits
@@ -46,23 +43,23 @@ def push_run(
     token: str | None = None,
     commit_message: str | None = None,
     tag: str | None = None,
-    pieces: tuple[str, ...] = RUN_PIECES,
-    readme: Callable[..., str] = model_card,
 ) -> str:
-    """Upload a run folder as a model, in one commit, and return the address of its page.
+    """Upload a run folder of any kind as a model, in one commit, and return the address of its page.
 
     The repository is made if it is missing. `checkpoints/`, `tensorboard/` and temporary files stay here; the run's own
-    README.md is kept, or else what `readme` writes is uploaded in its place. The run folder is never written to.
+    README.md is kept, or else the model card of its kind is uploaded in its place. The run folder is never written to.
     `token` defaults to the one that you logged in with. tag: name of this version, like v2, by which it can be pulled
-    as a revision. pieces: files that make it a run.
+    as a revision.
     Raises HubError if the folder is not a run, or if the upload fails; it says how to try again.
     """
     run = Path(run).expanduser()
-    _require(run, pieces, "run folder (settings, manifest and model)")
-    _read(readme, run)
+    _require(run, (), "run folder")
+    kind = kind_of(run)
+    _require(run, tuple(dict.fromkeys((*kind.pieces, *SETTINGS))), "run folder (settings, manifest and model)")
+    _read(kind.readme, run)
     command = f"cardsynth push --run {shlex.quote(str(run))}"
     files = list(_files(run, LEFT_OUT_FOLDERS))
-    return _push(run, files, "model", readme, command, repo_id, private, token, commit_message, tag)
+    return _push(run, files, "model", kind.readme, command, repo_id, private, token, commit_message, tag)
 
 
 def push_cards(
@@ -78,12 +75,18 @@ def push_cards(
 
     The repository is made if it is missing. The folder's own README.md is kept, or else `cards_card` is uploaded in its
     place. The folder is never written to. `token` defaults to the one that you logged in with. tag: name of this
-    version, like v2, by which `load_dataset(repo_id, revision=tag)` opens it whatever comes later.
+    version, like v2, by which `load_dataset(repo_id, revision=tag)` opens it whatever comes later. Also uploads a data
+    set that `cardsynth export --format hub` wrote.
     Raises HubError if the folder is not a card folder or names missing files, or if the upload fails.
     """
     folder = Path(folder).expanduser()
-    _require(folder, (), "card folder")
+    command = f"cardsynth push --cards {shlex.quote(str(folder))}"
     metadata = metadata_file(folder)
+    if metadata is None and any(folder.glob("data/*.parquet")):
+        _require(folder, ("README.md",), "exported data set")
+        files = list(_files(folder))
+        return _push(folder, files, "dataset", cards_card, command, repo_id, private, token, commit_message, tag)
+    _require(folder, (), "card folder")
     if metadata is None:
         raise HubError(f"{folder} is no card folder: it lacks metadata.jsonl (or .csv). Nothing was uploaded.")
     files = list(_files(folder))
@@ -112,19 +115,18 @@ def pull_run(
     *,
     revision: str | None = None,
     token: str | None = None,
-    pieces: tuple[str, ...] = MODEL_PIECES,
+    pieces: tuple[str, ...] | None = None,
 ) -> Path:
     """Return a run folder on this machine: `model` itself if it is one, else a download of the Hub model of that id.
 
-    `revision` is a branch, tag or commit on the Hub. pieces: files that make it a run. Downloads lie in the Hub's
-    cache, are not fetched again, and serve where the Hub cannot be asked; `checkpoints/` and `tensorboard/` are left
-    out.
+    `revision` is a branch, tag or commit on the Hub. pieces: files, as patterns, that it must have; by default those
+    of its kind. Downloads lie in the Hub's cache, are not fetched again, and serve where the Hub cannot be asked;
+    `checkpoints/` and `tensorboard/` are left out.
     Raises HubError if `model` is neither a run folder nor a model on the Hub, or if the download fails.
     """
     path = Path(model).expanduser()
     if path.exists():
-        _require(path, pieces, "run folder")
-        return path
+        return _whole(path, pieces, "run folder")
     repo_id = str(model)
     if _malformed(repo_id):
         raise HubError(f"There is no run folder {repo_id}, and it is no Hub id like USER/NAME either. Check the path.")
@@ -133,8 +135,7 @@ def pull_run(
 
     where = {"revision": revision, "ignore_patterns": unwanted}
     folder = Path(ask_hub(lambda key: snapshot_download(repo_id, token=key, **where), what, repo_id, revision, token))
-    _require(folder, pieces, f"run folder (it is what the Hub holds as {repo_id})")
-    return folder
+    return _whole(folder, pieces, f"run folder (it is what the Hub holds as {repo_id})")
 
 
 def ask_hub(
@@ -264,6 +265,12 @@ def _files(folder: Path, left_out: tuple[str, ...] = ()) -> Iterator[Path]:
                 raise HubError(f"{file} is a link that leads out of {folder}. Nothing was uploaded. Copy or remove it.")
             if file.is_file():
                 yield file
+
+
+def _whole(folder: Path, pieces: tuple[str, ...] | None, kind: str) -> Path:
+    _require(folder, (), kind)
+    _require(folder, kind_of(folder).pieces if pieces is None else pieces, kind)
+    return folder
 
 
 def _require(folder: Path, pieces: tuple[str, ...], kind: str) -> None:

@@ -75,7 +75,7 @@ def train_judge(cards: Cards, steps: int = 250, batch_size: int = 32, seed: int 
         chosen = torch.from_numpy(random.choice(len(cards), min(batch_size, len(cards)), replace=False))
         pixels = _shifted(cards.pixels[chosen], random)
         light = torch.from_numpy(random.uniform(0.9, 1.1, (len(chosen), 1, 1, 1)).astype(np.float32))
-        shown = replace(cards, pixels=pixels, labels=cards.labels[chosen])
+        shown = replace(cards, pixels=pixels, labels=cards.labels[chosen], darkness=None)
         backward_in_threads(partial(_part_of_loss, net, shown, light), slice(0, len(shown)), parameters)
         optimizer.step()
         optimizer.zero_grad()

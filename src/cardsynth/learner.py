@@ -11,6 +11,7 @@ from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 
 from cardsynth.cards import Cards, normalize
+from cardsynth.conditions import hide_numbers, with_numbers
 from cardsynth.config import TrainingConfig
 from cardsynth.device import backward_in_threads, build_accelerator, compile_net, free_memory, is_out_of_memory
 from cardsynth.diffusion import (
@@ -22,7 +23,7 @@ from cardsynth.diffusion import (
     training_target,
 )
 from cardsynth.model import build_unet
-from cardsynth.order import batch_indices, build_optimizer, steps_per_epoch, total_train_steps
+from cardsynth.order import balanced_indices, batch_indices, build_optimizer, steps_per_epoch, total_train_steps
 
 
 class Learner:
@@ -31,6 +32,12 @@ class Learner:
     def __init__(self, config: TrainingConfig, cards: Cards, shown: torch.Tensor | None = None) -> None:
         if cards.size != config.size:
             raise ValueError(f"the cards measure {cards.size} and the settings say {config.size} (height, width)")
+        for condition in config.conditions:
+            if not cards.knows(condition):
+                lacking = {"covered": "masks", "darkness": "`darkness` or `damages` in their metadata"}[condition]
+                raise ValueError(f"conditions names {condition}, and {cards.source or 'the cards'} have no {lacking}")
+        if config.balance_classes and not cards.label_names:
+            raise ValueError(f"balance_classes takes labels, and {cards.source or 'the cards'} have none")
         self.config = config
         self.accelerator = build_accelerator(config)
         self.device = self.accelerator.device
@@ -46,6 +53,8 @@ class Learner:
             config.beta_schedule, config.prediction_type, config.num_train_timesteps
         )
         self._shown = torch.arange(len(cards)) if shown is None else shown
+        of_label = cards.labels.cpu()[self._shown]
+        self._members = [torch.nonzero(of_label == label).flatten().numpy() for label in of_label.unique()]
         self.total_steps = total_train_steps(config, len(self._shown), self.accelerator.num_processes)
         self.epoch_steps = steps_per_epoch(config, len(self._shown), self.accelerator.num_processes)
         optimizer, self.lr_scheduler = build_optimizer(config, unet.parameters(), self.total_steps)
@@ -111,7 +120,10 @@ class Learner:
         """Add up the gradients of a step's batches; returns its loss, (), on the device."""
         config, rank = self.config, self.accelerator.process_index
         share = config.train_batch_size * config.gradient_accumulation_steps
-        places = batch_indices(config.seed, step, self.cards_per_step, len(self._shown))
+        if config.balance_classes:
+            places = balanced_indices(config.seed, step, self.cards_per_step, self._members)
+        else:
+            places = batch_indices(config.seed, step, self.cards_per_step, len(self._shown))
         indices = self._shown[places[rank * share : (rank + 1) * share]]
         seed = int(np.random.SeedSequence([config.seed, 1, step, rank]).generate_state(1, np.uint64)[0] >> 1)
         generator = torch.Generator(self.device).manual_seed(seed)
@@ -151,12 +163,17 @@ class Learner:
         noise = torch.randn(clean_images.shape, generator=generator, device=device)
         timesteps = spread_timesteps(len(pixels), config.num_train_timesteps, generator)
         noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)
-        if device.type == "cuda":
-            noisy_images = noisy_images.contiguous(memory_format=torch.channels_last)
         target = training_target(self.noise_scheduler, clean_images, noise, timesteps)
         weights = self._weights[timesteps]
+        unlabelled = torch.zeros_like(labels, dtype=torch.bool)
         if self.cards.label_names:
             labels = drop_labels(labels, len(self.cards.label_names), config.label_dropout, generator)
+            unlabelled = labels == len(self.cards.label_names)
+        if config.conditions:
+            shares = self.cards.numbers(config.conditions, indices, pixels)
+            noisy_images = with_numbers(noisy_images, hide_numbers(shares, unlabelled, generator))
+        if device.type == "cuda":
+            noisy_images = noisy_images.contiguous(memory_format=torch.channels_last)
 
         def loss_of(part: slice) -> torch.Tensor:
             class_labels = labels[part] if self.cards.label_names else None

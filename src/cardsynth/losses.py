@@ -7,6 +7,7 @@ import torch
 from tqdm.auto import tqdm
 
 from cardsynth.cards import Cards, normalize
+from cardsynth.conditions import with_numbers
 from cardsynth.device import in_threads
 from cardsynth.diffusion import channel_shares, loss_weights, training_target
 from cardsynth.runs import TrainedModel
@@ -44,8 +45,9 @@ def loss_by_timestep(
     """Errors of a model's predictions for `count` of the cards (all where there are fewer or it is None), by timestep.
 
     Cards, timesteps and noise follow from `seed`: two nets meet the same noise on the same cards, so that their errors
-    can be compared card by card. Labels are given where the cards have them. In float32. Raises ValueError for cards
-    of another size or classes than the model's, or without the mask that it draws, and for a wrong number of bins.
+    can be compared card by card. Labels and numbers are given where the cards know them. In float32. Raises ValueError
+    for cards of another size or classes than the model's, or without the mask that it draws, and for a wrong number of
+    bins.
     """
     schedule = model.noise_scheduler
     if not 1 <= bins <= schedule.config.num_train_timesteps:
@@ -61,7 +63,9 @@ def loss_by_timestep(
                 part = slice(start, start + batch_size)
                 places = range(start, min(start + batch_size, len(chosen)))
                 rolls = [np.random.SeedSequence([seed, index, place]).generate_state(1)[0] for place in places]
-                batch = cards.pixels[chosen[part]], None if labels is None else labels[chosen[part]]
+                pixels = cards.pixels[chosen[part]]
+                shares = cards.numbers(model.config.conditions, chosen[part], pixels)
+                batch = pixels, None if labels is None else labels[chosen[part]], shares
                 found[:, index, part] = _errors(model, *batch, edges[index : index + 2], [int(roll) for roll in rolls])
                 bar.update(len(places))
     return TimestepErrors(edges, *found)
@@ -69,7 +73,12 @@ def loss_by_timestep(
 
 @torch.inference_mode()
 def _errors(
-    model: TrainedModel, pixels: torch.Tensor, labels: torch.Tensor | None, span: tuple[int, ...], seeds: list[int]
+    model: TrainedModel,
+    pixels: torch.Tensor,
+    labels: torch.Tensor | None,
+    shares: torch.Tensor,
+    span: tuple[int, ...],
+    seeds: list[int],
 ) -> np.ndarray:
     """Error of the noise and weighted error of cards uint8 (B, C, H, W), (2, B), at random timesteps within `span`."""
     config, device, schedule = model.config, model.unet.device, model.noise_scheduler
@@ -79,6 +88,7 @@ def _errors(
     noise = torch.stack([torch.randn(clean_images.shape[1:], generator=g) for g in generators]).to(device)
     noisy_images = schedule.add_noise(clean_images, noise, timesteps)
     target = training_target(schedule, clean_images, noise, timesteps)
+    noisy_images = with_numbers(noisy_images, shares.to(device))
 
     @torch.inference_mode()
     def squared(part: slice) -> torch.Tensor:
@@ -111,7 +121,7 @@ def _labels_for(model: TrainedModel, cards: Cards) -> torch.Tensor | None:
     """The cards' labels (N,) as the model counts them, its "no label" for cards without; None for a net without."""
     if cards.size != model.config.size:
         raise ValueError(f"the cards measure {cards.size} and {model.name} draws {model.config.size} (height, width)")
-    channels = model.unet.config.in_channels // model.config.patch_size**2
+    channels = model.unet.config.out_channels // model.config.patch_size**2
     if cards.pixels.shape[1] != channels:
         kinds = {3: "no masks", 4: "masks"}
         raise ValueError(

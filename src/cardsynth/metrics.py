@@ -56,7 +56,7 @@ def frechet_distance(one: torch.Tensor, other: torch.Tensor) -> Figure:
     groups, other_groups = _groups(len(one)), _groups(len(other))
     without = [_frechet(one[groups != group], other) for group in range(GROUPS)]
     without_other = [_frechet(one, other[other_groups != group]) for group in range(GROUPS)]
-    return _jackknife(_frechet(one, other), without, without_other)
+    return jackknife(_frechet(one, other), without, without_other)
 
 
 def _frechet(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -97,7 +97,7 @@ def kernel_distance(
         return within - 2 * _mean(between, rows, columns, n, m, same=False)
 
     but_one = [kept - torch.eye(GROUPS, dtype=torch.float64)[group] for group in range(GROUPS)]
-    return _jackknife(mmd(kept, kept), [mmd(rows, kept) for rows in but_one], [mmd(kept, rows) for rows in but_one])
+    return jackknife(mmd(kept, kept), [mmd(rows, kept) for rows in but_one], [mmd(kept, rows) for rows in but_one])
 
 
 def _kernel(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -168,7 +168,7 @@ def manifold(generated: torch.Tensor, real: torch.Tensor, k: int = NEIGHBOURS) -
         kept = torch.nonzero(_groups(len(real)) != group).flatten()
         without_real.append(_manifold(between[kept], radius, _radius(real_apart[kept][:, kept], k), k))
     columns = zip(value, zip(*without, strict=True), zip(*without_real, strict=True), strict=True)
-    precision, recall, density, coverage = (_jackknife(*column) for column in columns)
+    precision, recall, density, coverage = (jackknife(*column) for column in columns)
     return Manifold(_share(precision), _share(recall), density, _share(coverage))
 
 
@@ -197,7 +197,7 @@ def _groups(count: int) -> torch.Tensor:
     return torch.arange(count) % GROUPS
 
 
-def _jackknife(value: float, *left_out: Sequence[float]) -> Figure:
+def jackknife(value: float, *left_out: Sequence[float]) -> Figure:
     """A figure with its interval, from what it is when a group of either set is left out."""
     reach = NORMAL_95 * math.sqrt(sum((len(found) - 1) * float(np.var(found)) for found in left_out))
     return Figure(value, value - reach, value + reach)

@@ -2,6 +2,7 @@
 
 from diffusers import UNet2DModel
 
+from cardsynth.conditions import PLANES
 from cardsynth.config import TrainingConfig
 
 
@@ -25,14 +26,15 @@ def build_unet(config: TrainingConfig, channels: int = 3, num_classes: int = 0) 
 
     With classes it has one embedding more than `num_classes`: the last stands for "no label" and is what guidance
     compares with. A `patch_size` p folds p x p pixels into channels: the net works on (channels * p * p, height / p,
-    width / p). Raises ValueError for a size that does not fit the net's levels, before anything is allocated.
+    width / p), and behind these it takes two planes for each of the settings' `conditions`. Raises ValueError for a
+    size that does not fit the net's levels, before anything is allocated.
     """
     levels, patch = len(config.block_out_channels), config.patch_size
     check_size(config.height, config.width, levels, patch)
     attention = [level in config.attention_levels for level in range(levels)]
     return UNet2DModel(
         sample_size=(config.height // patch, config.width // patch),
-        in_channels=channels * patch**2,
+        in_channels=channels * patch**2 + PLANES * len(config.conditions),
         out_channels=channels * patch**2,
         block_out_channels=config.block_out_channels,
         layers_per_block=config.layers_per_block,

@@ -1,21 +1,19 @@
 """Commands of models: trained, generated from, pushed and pulled."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from cardsynth.config import PRESETS, Sampler, TrainingConfig, get_preset, load_config
-from cardsynth.options import Text, check_unused, parse_seeds, parse_size
+from cardsynth.options import Text, check_unused, parse_seeds, parse_size, read_ahead
 from cardsynth.text_commands import draw_prompts
 
 
 def settings_before(arguments: list[str]) -> TrainingConfig:
     """The settings that `train` starts from: those of --preset and --config, read ahead of its other options."""
-    given = dict(pairwise(arguments))
-    given |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument)
+    given = read_ahead(arguments)
     config = get_preset(given.get("--preset", "demo"))
     return load_config(given["--config"], config) if "--config" in given else config
 
@@ -63,6 +61,12 @@ def generate(
     model: Annotated[str, Text(help="Run folder, or a model id on the Hub.")],
     seeds: Annotated[str, Text(help="Seeds, like 0-63 or 3,16; a card's file name is its seed.")] = "0-15",
     label: Annotated[str | None, Text(help="Damage class of all cards; default: each in turn.")] = None,
+    covered: Annotated[
+        float | None, Text(help="Share of the card that is to be damaged, 0 to 1; for models with that condition.")
+    ] = None,
+    darkness: Annotated[
+        float | None, Text(help="Grey levels by which the damage is to change it; for models with that condition.")
+    ] = None,
     out: Annotated[Path | None, Text(help="Card folder to write; default: generated_cards/MODEL.")] = None,
     sampler: Annotated[Sampler | None, Text(help="How to sample; default: the run's.")] = None,
     steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
@@ -85,7 +89,7 @@ def generate(
     """Generate labelled cards with their damage masks into a card folder, or pictures from prompts."""
     if prompt:
         for_classes = {"label": label, "sampler": sampler, "negative-label": negative_label, "batch-size": batch_size}
-        for_classes |= {"compile": compile or None, "ema-decay": ema_decay}
+        for_classes |= {"covered": covered, "darkness": darkness, "compile": compile or None, "ema-decay": ema_decay}
         check_unused("--prompt", for_classes)
         where = None if size is None else parse_size(size)
         draw_prompts(
@@ -107,6 +111,8 @@ def generate(
             out,
             share,
             label,
+            covered=covered,
+            darkness=darkness,
             sampler=sampler,
             num_inference_steps=steps,
             guidance_scale=guidance,
@@ -120,23 +126,51 @@ def generate(
         print(f"{len(parse_seeds(seeds))} cards are in {out}")
 
 
+def damage(
+    cards: Annotated[Path, Text(help="Folder of clean cards of any size; of classes, CLEAN is taken.")],
+    model: Annotated[str, Text(help="Run folder, or a model id on the Hub; one that was trained with masks.")],
+    out: Annotated[Path, Text(help="Card folder to write.")],
+    label: Annotated[str | None, Text(help="Class of damage; default: the model's classes in turn.")] = None,
+    masks: Annotated[
+        str, Text(help="Where: sampled by the model, drawn (the renderer's shapes), or a folder of masks.")
+    ] = "sampled",
+    per_card: Annotated[int, Text(help="Damaged cards made of each clean one.")] = 1,
+    seed: Annotated[int, Text(help="First seed; each damaged card has one of its own.")] = 0,
+    feathering: Annotated[
+        float, Text(help="Share of a card's width within which damage rises from its outline.")
+    ] = 0.008,
+    clean_label: Annotated[str | None, Text(help="Class of the folder that has no damage; default: CLEAN.")] = None,
+    sampler: Annotated[Sampler, Text(help="How to sample.")] = "sde-dpmsolver++",
+    steps: Annotated[int | None, Text(help="Net calls a card; default: the run's.")] = None,
+    guidance: Annotated[float | None, Text(help="Guidance scale; 1: none; default: the run's.")] = None,
+    revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,
+    overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+) -> None:
+    """Paint damage onto your own clean cards: outside its mask each stays as it is, to the pixel."""
+    from cardsynth.painted_cards import damage_cards
+    from cardsynth.sampling import open_model
+
+    loaded = open_model(model, revision)
+    where = {"masks": masks, "per_card": per_card, "seed": seed, "feathering": feathering, "clean_label": clean_label}
+    how = {"sampler": sampler, "num_inference_steps": steps, "guidance_scale": guidance}
+    damage_cards(loaded, cards, out, label, overwrite=overwrite, **where, **how)
+    print(f"Damaged cards, their masks and their clean twins are in {out}")
+
+
 def push(
     repo_id: Annotated[str, Text(help="Repository on the Hub, like name/model.")],
-    run: Annotated[Path | None, Text(help="Run folder to push.")] = None,
+    run: Annotated[Path | None, Text(help="Run folder to push: of any kind of model.")] = None,
     cards: Annotated[Path | None, Text(help="Card folder to push as a data set.")] = None,
     private: Annotated[bool, Text(help="Make the repository private.")] = False,
     tag: Annotated[str | None, Text(help="Name of this version, like v2; pull it by --revision.")] = None,
 ) -> None:
     """Push a run or a card folder to the Hugging Face Hub; log in first with `hf auth login`."""
     from cardsynth.hub import push_cards, push_run
-    from cardsynth.text_card import is_text_run, push_text
 
     if (run is None) == (cards is None):
         raise ValueError("say what to push: --run RUN or --cards FOLDER")
-    if run:
-        url = (push_text if is_text_run(run) else push_run)(run, repo_id, private=private, tag=tag)
-    else:
-        url = push_cards(cards, repo_id, private=private, tag=tag)
+    push_it, folder = (push_run, run) if run else (push_cards, cards)
+    url = push_it(folder, repo_id, private=private, tag=tag)
     print(f"Pushed to {url}")
 
 

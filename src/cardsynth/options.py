@@ -1,11 +1,20 @@
-"""How options of the `cardsynth` command are written: sizes, seeds and ranges."""
+"""How options of the `cardsynth` command are written: sizes, seeds, ranges and shares."""
 
+from itertools import pairwise
 from typing import Any
 
 import tyro
 
 Text = tyro.conf.arg
 SIZE_HELP = Text(metavar="HxW", help="Height and width in pixels, like 160x128.")
+
+
+def read_ahead(arguments: list[str]) -> dict[str, str]:
+    """Options of a command line with their values, read before the command's own defaults are known."""
+    given = dict(pairwise(arguments))
+    return given | dict(
+        argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument
+    )
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -40,3 +49,13 @@ def check_unused(beside: str, options: dict[str, Any]) -> None:
     given = [f"--{name}" for name, value in options.items() if value is not None]
     if given:
         raise ValueError(f"{', '.join(given)} mean nothing with {beside}; leave them out")
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """Numbers of a text like 0.8,0.1,0.1; raises ValueError for another form."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"--shares is {text!r}; write shares of training, validation, test like 0.8,0.1,0.1"
+        ) from error

@@ -1,7 +1,7 @@
 """How many steps a run has, which cards each of them sees, and how far each goes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -26,15 +26,34 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> torch.Te
 
     A function of its arguments alone, so that a resumed run sees what an unbroken one does.
     """
+    return torch.from_numpy(_passes((seed, 0), np.arange(step * batch_size, (step + 1) * batch_size), count))
+
+
+def balanced_indices(seed: int, step: int, batch_size: int, members: Sequence[np.ndarray]) -> torch.Tensor:
+    """The same with the classes taking turns, so that each is seen as often; shuffled passes over each one's cards.
+
+    members: the cards of each class, int64, none of them empty.
+    """
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // count
-    parts = [_order(seed, epoch, count)[positions[epochs == epoch] % count] for epoch in np.unique(epochs).tolist()]
-    return torch.from_numpy(np.concatenate(parts))
+    chosen = np.empty(batch_size, np.int64)
+    for number, of_class in enumerate(members):
+        here = positions % len(members) == number
+        turns = positions[here] // len(members)
+        chosen[here] = of_class[_passes((seed, 2, number), turns, len(of_class))]
+    return torch.from_numpy(chosen)
 
 
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, 0, epoch]).permutation(count)
+def _passes(key: tuple[int, ...], positions: np.ndarray, count: int) -> np.ndarray:
+    """What lies at positions, ascending, of shuffled passes over `count` things, end to end."""
+    epochs, places = np.divmod(positions, count)
+    return np.concatenate(
+        [np.empty(0, np.int64), *(_order(key, e, count)[places[epochs == e]] for e in np.unique(epochs).tolist())]
+    )
+
+
+@lru_cache(maxsize=32)  # two for each of so many classes
+def _order(key: tuple[int, ...], epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([*key, epoch]).permutation(count).astype(np.int32)
 
 
 def build_optimizer(

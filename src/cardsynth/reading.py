@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from cardsynth.conditions import darkness_of
 from cardsynth.config import Fit
 from cardsynth.fitting import fit_image, read_image
 from cardsynth.folder import IMAGE_SUFFIXES, CardError, CardFile, find_cards
@@ -34,10 +35,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Listing:
-    """The cards that were read, in order: names, labels (none where they have none); and what was left out, and why."""
+    """The cards that were read, in order: names, labels (none where they have none); and what was left out, and why.
+
+    darkness: mean change of lightness under each card's damage, in grey levels; None where it is unknown.
+    """
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
+    darkness: tuple[float | None, ...]
     skipped: tuple[str, ...]
 
 
@@ -58,19 +63,30 @@ def chosen_cards(labels: Sequence[str | None], reading: Reading, source: str | P
     return [index for index, label in enumerate(labels) if not reading.only_labels or label in reading.only_labels]
 
 
+def read_pictures(card: CardFile, with_mask: bool = True) -> tuple[Image.Image, Image.Image | None]:
+    """A card's picture as upright RGB, and its mask as grey where it has one, of the same size.
+
+    Raises CardError, naming the file and the remedy, for what cannot be read and for a mask of another size.
+    """
+    image = _open(card.image, "image", card)
+    if not with_mask or card.mask is None:
+        return image, None
+    mask = _open(card.mask, "mask", card).convert("L")
+    if mask.size != image.size:
+        raise CardError(
+            f"the mask of {card.name} measures {mask.height}x{mask.width} and the picture"
+            f" {image.height}x{image.width}; save both at one size"
+        )
+    return image, mask
+
+
 def read_card(card: CardFile, reading: Reading, with_mask: bool) -> np.ndarray:
     """One card as uint8 (C, H, W), its mask the fourth channel; raises CardError, naming the file and the remedy."""
-    image = _open(card.image, "image", card)
+    image, mask = read_pictures(card, with_mask)
     channels = [fit_image(image, reading.size, reading.fit, reading.portrait)]
     if with_mask:
-        if card.mask is None:
+        if mask is None:
             raise CardError(f"{card.name} has no mask where other cards have one; add it, or set use_masks off")
-        mask = _open(card.mask, "mask", card).convert("L")
-        if mask.size != image.size:
-            raise CardError(
-                f"the mask of {card.name} measures {mask.height}x{mask.width} and the picture"
-                f" {image.height}x{image.width}; save both at one size"
-            )
         channels.append(fit_image(mask, reading.size, reading.fit, reading.portrait, is_mask=True)[..., None])
     return np.concatenate(channels, axis=-1).transpose(2, 0, 1)
 
@@ -95,6 +111,7 @@ def read_into(
     read = partial(_read_some, cards=cards, labelled=labelled, with_mask=with_mask, reading=reading)
     names: list[str] = []
     labels: list[str] = []
+    darkness: list[float | None] = []
     bad: list[str] = []
     batches = results_in_order(read, _parts(len(cards)), os.cpu_count() or 1, threads=True)
     with tqdm(desc="Reading cards", total=len(cards), unit="card", leave=False) as progress:
@@ -103,6 +120,7 @@ def read_into(
                 write(pixels)
             names += [card.name for card in good]
             labels += [card.label for card in good if labelled]
+            darkness += map(_darkness, good, pixels)
             bad += errors
             progress.update(len(good) + len(errors))
     if bad and not reading.skip_bad:
@@ -110,7 +128,13 @@ def read_into(
         raise CardError(f"{bad[0]}; or leave bad pictures out with skip_bad{more}")
     if len(names) < 2:
         raise CardError(f"{source} has {len(names)} usable cards; at least two are needed")
-    return Listing(tuple(names), tuple(labels), tuple(bad))
+    return Listing(tuple(names), tuple(labels), tuple(darkness), tuple(bad))
+
+
+def _darkness(card: CardFile, pixels: np.ndarray) -> float | None:
+    """The darkness that a card's row knows, and else 0 where its mask, the fourth channel, is empty."""
+    known = darkness_of(card.row)
+    return 0.0 if known is None and len(pixels) == 4 and not pixels[3].any() else known
 
 
 def _parts(count: int) -> Iterator[range]:

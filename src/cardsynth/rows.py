@@ -9,6 +9,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from cardsynth.conditions import darkness_of
 from cardsynth.folder import CardError, CardFile
 from cardsynth.reading import Listing, Reading, chosen_cards, read_into_memory, some_cards
 
@@ -16,7 +17,8 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def open_cards(source: str | Path) -> datasets.Dataset:
-    """Cards of a folder or of a data set on the Hub, as a Dataset of image, mask, label, text and file_name, undecoded.
+    """Cards of a folder or of a data set on the Hub, as a Dataset of image, mask, label, text, file_name and
+    darkness (see `conditions.darkness_of`), undecoded.
 
     Raises CardError when there is no such folder or data set, or no picture in it.
     """
@@ -29,11 +31,13 @@ def open_cards(source: str | Path) -> datasets.Dataset:
                 "label": card.label,
                 "text": card.text,
                 "file_name": card.name,
+                "darkness": darkness_of(card.row),
             }
             for card in some_cards(folder)
         ]
         picture, string = datasets.Image(decode=False), datasets.Value("string")
         features = dict(image=picture, mask=picture, label=string, text=string, file_name=string)
+        features["darkness"] = datasets.Value("float32")
         return datasets.Dataset.from_list(rows, features=datasets.Features(features))
     if folder.exists() or not HUB_ID.fullmatch(str(source)):
         raise CardError(f"{source} is no folder of cards, and no Hub id like name/cards; check the path")
@@ -55,6 +59,9 @@ def _open_hub_cards(repo_id: str) -> datasets.Dataset:
     if label is not None:
         values = cards["label"][:]
         columns["label"] = [label.int2str(v) if isinstance(label, datasets.ClassLabel) else str(v) for v in values]
+    telling = [name for name in ("darkness", "damages") if name in cards.column_names]
+    rows = cards.select_columns(telling).to_list() if telling else [None] * len(cards)
+    columns["darkness"] = [darkness_of(row) for row in rows]
     kept = cards.select_columns([name for name in ("image", "mask", "text") if name in cards.column_names])
     for name in ("mask", "label", "text"):
         if name not in cards.column_names:
@@ -89,7 +96,8 @@ class _RowCards(Sequence):
     def __getitem__(self, index: int) -> CardFile:
         row = self.rows[index]
         mask = file_of(row["mask"]) if row["mask"] else None
-        return CardFile(name=row["file_name"], image=file_of(row["image"]), mask=mask, label=row["label"])
+        image, known = file_of(row["image"]), {"darkness": row["darkness"]}
+        return CardFile(name=row["file_name"], image=image, mask=mask, label=row["label"], row=known)
 
 
 def file_of(stored: dict[str, Any]) -> Path | io.BytesIO:

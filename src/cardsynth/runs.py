@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ from cardsynth.folder import write_atomically
 VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "datasets")
 VERSIONS_OF += ("huggingface_hub", "numpy")
 
+
+# What the manifests of runs that are no diffusion model say that they are.
+FINDER = "damage finder"
+TEXT = "text to card"
 
 # Settings that a resumed run may change; all others make another run.
 MAY_CHANGE = {
@@ -38,13 +42,17 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained net with all that sampling needs; `labels` is empty for a net without classes."""
+    """A trained net with all that sampling needs; `labels` is empty for a net without classes.
+
+    number_ranges: least and most of each condition among the training cards, by class ("all" where there are none).
+    """
 
     unet: UNet2DModel
     noise_scheduler: DDPMScheduler
     config: TrainingConfig
     labels: tuple[str, ...] = ()
     has_mask: bool = False
+    number_ranges: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     name: str = ""
     revision: str = ""
 
@@ -52,6 +60,11 @@ class TrainedModel:
 def is_run(folder: str | Path) -> bool:
     """Whether a folder holds a run, finished or not."""
     return (Path(folder) / "settings.json").is_file() or (Path(folder) / "model_index.json").is_file()
+
+
+def is_finder(run: str | Path) -> bool:
+    """Whether a folder holds a damage finder (see `cardsynth.finder`)."""
+    return read_manifest(run).get("kind") == FINDER
 
 
 def start_run(run: Path, config: Any, manifest: dict[str, Any], overwrite: bool = False) -> None:
@@ -172,6 +185,7 @@ def load_model(
         config=config,
         labels=tuple(manifest.get("labels", ())),
         has_mask=manifest.get("mask", False),
+        number_ranges=manifest.get("numbers", {}),
         name=name or run.resolve().name,
         revision=run.resolve().name if from_hub else hashlib.sha256(weights.read_bytes()).hexdigest()[:12],
     )
@@ -219,6 +233,7 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
     return {
         "labels": list(cards.label_names),
         "mask": cards.has_mask,
+        "numbers": cards.ranges(config.conditions) if config.conditions else {},
         "height": config.height,
         "width": config.width,
         "data": {
@@ -227,6 +242,7 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
             "classes": cards.class_counts,
             "fingerprint": cards.fingerprint,
             "skipped": list(cards.skipped),
+            "darkness": _hash_of_darkness(cards) if "darkness" in config.conditions else None,
         },
         **describe_environment(),
         "seed": config.seed,
@@ -234,6 +250,10 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
         "steps": 0,
         "wall_time_s": 0.0,
     }
+
+
+def _hash_of_darkness(cards: Any) -> str:
+    return hashlib.sha256(cards.darkness.cpu().numpy()).hexdigest()[:16]
 
 
 def check_resumable(run: Path, config: Any, manifest: dict[str, Any], may_change: Collection[str] = MAY_CHANGE) -> None:
@@ -246,5 +266,6 @@ def check_resumable(run: Path, config: Any, manifest: dict[str, Any], may_change
             f"{run} was trained with other settings ({', '.join(changed)}); resume with those of its settings.json,"
             " or choose another folder"
         )
-    if read_manifest(run)["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
+    trained_on, given = read_manifest(run)["data"], manifest["data"]
+    if any(trained_on.get(name) != given[name] for name in ("fingerprint", "darkness")):
         raise RunError(f"{run} was trained on other cards; resume with the same, or choose another folder")

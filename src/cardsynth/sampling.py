@@ -13,24 +13,32 @@ from PIL import Image
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
+from cardsynth.conditions import Numbers
 from cardsynth.config import check_interval
 from cardsynth.denoise import Recipe, cards_at_once, draw_cards, try_out
 from cardsynth.device import compile_net, resolve_precision
+from cardsynth.dials import choose_numbers
 from cardsynth.diffusion import build_sampler
 from cardsynth.fitting import encode_png
 from cardsynth.folder import CardError, CardWriter
 from cardsynth.hub import pull_run
+from cardsynth.kinds import DIFFUSION_MODEL
 from cardsynth.runs import TrainedModel, load_model
 from cardsynth.stains import mask_boxes
+from cardsynth.veils import KnownCards
 
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """Generated cards: `pixels` uint8 (B, C, H, W) on the CPU, mask as fourth channel of 0 or 255; seeds and labels."""
+    """Generated cards: `pixels` uint8 (B, C, H, W) on the CPU, mask as fourth channel of 0 or 255; seeds and labels.
+
+    numbers: what each card was asked to be, `covered` and `darkness`; what was left open is not in it.
+    """
 
     pixels: torch.Tensor
     seeds: list[int]
     labels: list[str | None]
+    numbers: list[Numbers]
 
 
 def open_model(
@@ -45,7 +53,7 @@ def open_model(
     such model.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    run = pull_run(model, revision=revision)
+    run = pull_run(model, revision=revision, pieces=DIFFUSION_MODEL.pieces)
     return load_model(run, name="" if Path(model).is_dir() else str(model), device=device, ema_decay=ema_decay)
 
 
@@ -114,6 +122,9 @@ def generate(
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
     *,
+    known: KnownCards | None = None,
+    covered: float | Sequence[float | None] | None = None,
+    darkness: float | Sequence[float | None] | None = None,
     batch_size: int | None = None,
     compile: bool = False,
     progress: bool = True,
@@ -121,16 +132,20 @@ def generate(
 ) -> Iterator[GeneratedBatch]:
     """Yield cards for seeds (whole numbers from 0), batch by batch, off the device; runs where the model's net lies.
 
-    A seed gives the same card at any batch size. How many cards go through the net at once is chosen to fit memory, and
-    halved when a GPU has too little. batch_size: how many are yielded at a time (default: on a GPU those at once, on a
-    CPU 16 or more); a multiple of those at once loses nothing. compile: run the net compiled, which takes a minute at
-    first; where that does not work, it warns and goes on without. sampling: settings as of `resolve_sampling`. Raises
-    ValueError for seeds, labels, sampler or steps that are wrong.
+    A seed gives the same card at any batch size. known: what is known of the card of each seed (see
+    `cardsynth.painting`). covered, darkness: what share of the card its damage is to cover (0 to 1), and by how many
+    grey levels it is to change it (0 to 255), of a model that learned these `conditions`; one value for all, or one for
+    each seed, None: open, as in the cards that guidance leads away from. How many cards go through the net at once is
+    chosen to fit memory, and halved when a GPU has too little. batch_size: how many are yielded at a time (default: on
+    a GPU those at once, on a CPU 16 or more); a multiple of those at once loses nothing. compile: run the net compiled,
+    which takes a minute at first; where that does not work, it warns and goes on without. sampling: settings as of
+    `resolve_sampling`. Raises ValueError for seeds, labels, numbers, sampler or steps that are wrong.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be different whole numbers from 0")
     labels = choose_labels(model, seeds, labels)
+    numbers = choose_numbers(model, labels, covered=covered, darkness=darkness)
     recipe = resolve_sampling(model, **sampling)
     at_once = cards_at_once(model.unet)
     mode = "default" if compile else "no"
@@ -142,14 +157,15 @@ def generate(
         while position < len(seeds):
             part = slice(position, position + batch_size)
             try:
-                pixels = draw_cards(model, net, recipe, seeds[part], labels[part], at_once)
+                some = known and known.of(part)
+                pixels = draw_cards(model, net, recipe, seeds[part], labels[part], numbers[part], at_once, some)
             except torch.OutOfMemoryError:
                 if at_once == 1:
                     raise
                 at_once //= 2
                 torch.cuda.empty_cache()
                 continue
-            yield GeneratedBatch(pixels, seeds[part], labels[part])
+            yield GeneratedBatch(pixels, seeds[part], labels[part], numbers[part])
             position += len(pixels)
             bar.update(len(pixels))
 
@@ -160,6 +176,8 @@ def write_cards(
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
     *,
+    covered: float | Sequence[float | None] | None = None,
+    darkness: float | Sequence[float | None] | None = None,
     overwrite: bool = False,
     batch_size: int | None = None,
     compile: bool = False,
@@ -179,7 +197,8 @@ def write_cards(
         )
     recipe = resolve_sampling(model, **sampling)
     how = asdict(recipe)
-    batches = generate(model, seeds, labels, batch_size=batch_size, compile=compile, progress=progress, **how)
+    how_many = {"batch_size": batch_size, "compile": compile, "progress": progress}
+    batches = generate(model, seeds, labels, covered=covered, darkness=darkness, **how_many, **how)
     with CardWriter(out, overwrite) as writer, ThreadPoolExecutor(1) as pool:
         written = None
         for batch in batches:
@@ -192,9 +211,10 @@ def write_cards(
 
 
 def _write_batch(writer: CardWriter, model: TrainedModel, how: dict[str, Any], batch: GeneratedBatch) -> None:
-    for pixels, seed, label in zip(batch.pixels.numpy(), batch.seeds, batch.labels, strict=True):
+    drawn = zip(batch.pixels.numpy(), batch.seeds, batch.labels, batch.numbers, strict=True)
+    for pixels, seed, label, numbers in drawn:
         row = {"file_name": f"{seed:06d}.png", "seed": seed, "model": model.name, "revision": model.revision}
-        row |= {name: value for name, value in how.items() if value is not None}
+        row |= {name: value for name, value in how.items() if value is not None} | numbers
         if label is not None:
             row["label"] = label
         mask = pixels[3] if model.has_mask else None

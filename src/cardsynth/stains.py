@@ -81,9 +81,16 @@ def damage_card(
         lay(damaged, film, amount)
         soft = np.maximum(soft, np.minimum(amount * 255 + 0.5, 255).astype(np.uint8))
         hard |= amount >= film.visible(card.stock)
-    change = np.abs(_grey(damaged) - _grey(picture))[hard]
+    return damaged, describe(kind, picture, damaged, soft, hard, on_card)
+
+
+def describe(
+    kind: str, before: np.ndarray, after: np.ndarray, soft: np.ndarray, hard: np.ndarray, on_card: np.ndarray
+) -> Damage:
+    """A damage by the pictures before and after it, uint8 (H, W, 3), its masks and where the card is, bool (H, W)."""
+    change = np.abs(_grey(after) - _grey(before))[hard]
     mask = hard.astype(np.uint8) * 255
-    return damaged, Damage(
+    return Damage(
         kind=kind,
         soft=soft,
         hard=mask,

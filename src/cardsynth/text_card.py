@@ -7,12 +7,7 @@ from urllib.parse import quote
 
 from huggingface_hub import ModelCardData
 
-from cardsynth.hub import push_run
 from cardsynth.readme import document, flat, plain, read_object, table, training_rows
-from cardsynth.runs import read_manifest
-
-LORA_PIECES = ("pytorch_lora_weights.safetensors", "settings.json", "manifest.json")
-FULL_PIECES = ("model_index.json", "unet/*.safetensors", "vae/*.safetensors", "settings.json", "manifest.json")
 
 LIMITS = """## Intended use and limits
 Made to draw pictures that look like its training cards, for teaching and for trying out detectors. What it draws may
@@ -24,17 +19,6 @@ LICENCE = """## Licence
 What was trained here builds on `{base}`: its licence and its limits of use hold for this model and for what it draws.
 Pictures of real cards keep the rights of those who own them. To say something else, put a README.md of your own into
 the run folder before you push it."""
-
-
-def is_text_run(run: str | Path) -> bool:
-    """Whether a run folder is one of text to card."""
-    return read_manifest(run).get("kind") == "text"
-
-
-def push_text(run: str | Path, repo_id: str, **options: Any) -> str:
-    """Upload a text-to-card run as a model, and return the address of its page; options and errors as of `push_run`."""
-    pieces = LORA_PIECES if (Path(run).expanduser() / LORA_PIECES[0]).is_file() else FULL_PIECES
-    return push_run(run, repo_id, pieces=pieces, readme=text_card, **options)
 
 
 def text_card(run: Path, *, repo_id: str | None = None) -> str:

@@ -1,14 +1,13 @@
 """Commands of text to card: captions, fine-tuning of Stable Diffusion, and its judging."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from cardsynth.config import load_config
-from cardsynth.options import Text, parse_seeds
+from cardsynth.options import Text, parse_seeds, read_ahead
 from cardsynth.text_config import TextConfig
 
 
@@ -39,8 +38,7 @@ def caption(
 
 def text_settings_before(arguments: list[str]) -> TextConfig:
     """The settings that `train-text` starts from: those of --config, read ahead of its other options."""
-    given = dict(pairwise(arguments))
-    given |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument)
+    given = read_ahead(arguments)
     return load_config(given["--config"], TextConfig()) if "--config" in given else TextConfig()
 
 
@@ -69,7 +67,7 @@ def train_text_with(defaults: TextConfig) -> Callable[..., None]:
             print(estimate_text(settings).text(memory_gb))
             return
         from cardsynth.drive import drive
-        from cardsynth.text_card import push_text
+        from cardsynth.hub import push_run
         from cardsynth.text_training import train_text as train
 
         drive(train(settings, data, out, resume=resume, overwrite=overwrite), out)
@@ -77,7 +75,7 @@ def train_text_with(defaults: TextConfig) -> Callable[..., None]:
             f'The run is in {out}; draw from it: cardsynth generate --model {out} --prompt "a {settings.trigger} ..."'
         )
         if settings.push_to_hub:
-            print(f"Pushed to {push_text(out, settings.hub_model_id, private=settings.hub_private_repo)}")
+            print(f"Pushed to {push_run(out, settings.hub_model_id, private=settings.hub_private_repo)}")
 
     return train_text
 

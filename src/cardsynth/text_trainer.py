@@ -19,6 +19,7 @@ from cardsynth.fitting import encode_png
 from cardsynth.folder import CardWriter
 from cardsynth.recorder import Recorder, TrainingStep
 from cardsynth.runs import (
+    TEXT,
     RunError,
     check_resumable,
     checkpoints,
@@ -83,7 +84,7 @@ class TextTrainer:
     def _manifest(self, pictures: CaptionedPictures) -> dict[str, Any]:
         source = Path(pictures.source)
         return {
-            "kind": "text",
+            "kind": TEXT,
             "base_model": self.config.base_model,
             "base_weights": digest_of(self.pipeline.unet)[:12],
             "trigger": self.config.trigger,

@@ -180,6 +180,7 @@ class Trainer:
             config=self.config,
             labels=tuple(self.manifest["labels"]),
             has_mask=self.manifest["mask"],
+            number_ranges=self.manifest["numbers"],
             name=self.run.name,
         )
 

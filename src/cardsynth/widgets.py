@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
+from cardsynth.conditions import LIMITS
 from cardsynth.diffusion import SAMPLERS
 from cardsynth.fitting import read_image
 from cardsynth.plots import figure_png, show_images
@@ -60,6 +61,8 @@ class GeneratorPanel(widgets.VBox):
         self.first_seed = _control(widgets.BoundedIntText, "First seed", value=0, min=0, max=2**31 - 1)
         self.sampler = _control(widgets.Dropdown, "Sampler", options=SAMPLERS)
         self.guidance = _control(widgets.BoundedFloatText, "Guidance", value=1.0, min=0.0, max=20.0, step=0.5)
+        self.covered = _control(widgets.Text, "Covered")
+        self.darkness = _control(widgets.Text, "Darkness")
         self.overwrite = widgets.Checkbox(description="Replace cards that are there", indent=False)
         self.button = widgets.Button(description="Generate", button_style="primary", icon="play")
         self.status = widgets.HTML()
@@ -67,8 +70,9 @@ class GeneratorPanel(widgets.VBox):
         self.button.on_click(lambda _: self.generate())
         for control in (self.run, self.hub_id):
             control.observe(lambda _: self.choose_model(), "value")
+        self.label.observe(lambda _: self._show_dials(), "value")
         columns = (
-            (self.run, self.hub_id, self.label),
+            (self.run, self.hub_id, self.label, self.covered, self.darkness),
             (self.count, self.first_seed, self.overwrite),
             (self.sampler, self.guidance, self.button),
         )
@@ -78,6 +82,7 @@ class GeneratorPanel(widgets.VBox):
     def choose_model(self) -> None:
         """Load the model that is chosen, and offer its classes and its own guidance."""
         self.trained = None
+        self._show_dials()
         self.button.disabled = True
         self.label.options = [("each in turn", None)]
         chosen = self.hub_id.value.strip() or self.run.value
@@ -89,6 +94,7 @@ class GeneratorPanel(widgets.VBox):
             self.trained = open_model(chosen)
             self.label.options = [("each in turn", None), *((name, name) for name in self.trained.labels)]
             self.guidance.value = self.trained.config.guidance_scale
+            self._show_dials()
             height, width = self.trained.config.size
             kind = "cards with masks" if self.trained.has_mask else "cards"
             self._say(f"{self.trained.name} draws {kind} of {height}x{width} pixels (height x width).")
@@ -114,6 +120,8 @@ class GeneratorPanel(widgets.VBox):
             self.out / self.trained.name.replace("/", "--"),
             seeds,
             self.label.value,
+            covered=_number_in(self.covered),
+            darkness=_number_in(self.darkness),
             sampler=self.sampler.value,
             guidance_scale=self.guidance.value,
             overwrite=self.overwrite.value,
@@ -127,6 +135,18 @@ class GeneratorPanel(widgets.VBox):
         more = f"; the first {len(shown)} are shown" if len(shown) < len(seeds) else ""
         self._say(f"{len(seeds)} cards are in {folder}{more}.")
 
+    def _show_dials(self) -> None:
+        """Offer the numbers that the model knows, each with those of the class's training cards."""
+        for name, control in {"covered": self.covered, "darkness": self.darkness}.items():
+            known = self.trained is not None and name in self.trained.config.conditions
+            control.layout.display = "" if known else "none"
+            if known:
+                ranges = self.trained.number_ranges.get(name, {})
+                least, most = ranges.get(self.label.value or "all", (0, LIMITS[name]))
+                control.placeholder = f"any, or {least:g} to {most:g}"
+            else:
+                control.value = ""
+
     def _say(self, text: str) -> None:
         self.status.value = html.escape(text)
 
@@ -139,6 +159,15 @@ class GeneratorPanel(widgets.VBox):
                 f'<b style="color: #b00020">{type(error).__name__}: {html.escape(str(error))}</b>'
                 f"<details><summary>where</summary><pre>{html.escape(traceback.format_exc())}</pre></details>"
             )
+
+
+def _number_in(control: widgets.Text) -> float | None:
+    """What is written in a field, None where it is empty; raises ValueError for what is no number."""
+    text = control.value.strip()
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise ValueError(f"{control.description} is {text!r}: write a number, or leave it empty") from None
 
 
 def _control(kind: type[widgets.Widget], description: str, **settings: Any) -> Any:
