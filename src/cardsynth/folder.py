@@ -71,6 +71,17 @@ def find_cards(folder: str | Path) -> list[CardFile]:
     return sorted((card_of_row(root, row) for row in read_metadata(metadata)), key=lambda card: card.name)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; raises FileNotFoundError, or ValueError that says that it is cut short."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} does not hold a JSON object: it may be cut short. Restore it or train again.")
+    return content
+
+
 def read_metadata(path: Path) -> list[dict[str, Any]]:
     """Rows of a `metadata.jsonl` or `metadata.csv`; raises CardError with the line that is wrong."""
     rows = []

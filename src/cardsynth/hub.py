@@ -54,7 +54,7 @@ def push_run(
     """
     run = Path(run).expanduser()
     _require(run, (), "run folder")
-    kind = kind_of(run)
+    kind = _read(kind_of, run)
     _require(run, tuple(dict.fromkeys((*kind.pieces, *SETTINGS))), "run folder (settings, manifest and model)")
     _read(kind.readme, run)
     command = f"cardsynth push --run {shlex.quote(str(run))}"
@@ -269,7 +269,7 @@ def _files(folder: Path, left_out: tuple[str, ...] = ()) -> Iterator[Path]:
 
 def _whole(folder: Path, pieces: tuple[str, ...] | None, kind: str) -> Path:
     _require(folder, (), kind)
-    _require(folder, kind_of(folder).pieces if pieces is None else pieces, kind)
+    _require(folder, _read(kind_of, folder).pieces if pieces is None else pieces, kind)
     return folder
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from huggingface_hub import DatasetCardData, ModelCardData
 
-from cardsynth.folder import metadata_file, read_metadata
+from cardsynth.folder import metadata_file, read_metadata, read_object
 from cardsynth.summary import FIGURES, in_short, read_evaluation
 
 LICENSE = "mit"
@@ -133,17 +133,6 @@ def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
         LICENSE_TEXT.format(subject="The pictures") if synthetic else "## Licence\nNot stated: ask the owner.",
     ]
     return document(front.to_yaml(), parts)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; raises FileNotFoundError, or ValueError that says that it is cut short."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} does not hold a JSON object: it may be cut short. Restore it or train again.")
-    return content
 
 
 def _latest_grid(run: Path) -> list[str]:

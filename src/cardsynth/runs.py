@@ -17,7 +17,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 
 from cardsynth.config import TrainingConfig, load_config, save_config
-from cardsynth.folder import write_atomically
+from cardsynth.folder import read_object, write_atomically
 
 VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "datasets")
 VERSIONS_OF += ("huggingface_hub", "numpy")
@@ -86,9 +86,9 @@ def write_manifest(run: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(run: str | Path) -> dict[str, Any]:
-    """The manifest of a run; empty where there is none (a plain diffusers folder)."""
+    """The manifest of a run; empty where there is none (a plain diffusers folder). Raises ValueError for a broken one."""
     path = Path(run) / "manifest.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def read_log(run: str | Path) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from huggingface_hub import ModelCardData
 
-from cardsynth.readme import document, flat, plain, read_object, table, training_rows
+from cardsynth.folder import read_object
+from cardsynth.readme import document, flat, plain, table, training_rows
 
 LIMITS = """## Intended use and limits
 Made to draw pictures that look like its training cards, for teaching and for trying out detectors. What it draws may
