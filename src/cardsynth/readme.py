@@ -1,6 +1,5 @@
 """The README.md that a run and a card folder carry on the Hugging Face Hub: YAML front matter, then Markdown."""
 
-import json
 import re
 import shlex
 from collections import Counter

@@ -86,7 +86,7 @@ def write_manifest(run: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(run: str | Path) -> dict[str, Any]:
-    """The manifest of a run; empty where there is none (a plain diffusers folder). Raises ValueError for a broken one."""
+    """The manifest of a run; empty where there is none (a plain diffusers folder); ValueError for a broken one."""
     path = Path(run) / "manifest.json"
     return read_object(path) if path.is_file() else {}
 
