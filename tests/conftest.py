@@ -1,13 +1,17 @@
 """Cards and a trained run that many tests share."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pictures import make_flat, make_labelled
+from tiny_diffusion import make_stable_diffusion
 
 from cardsynth import cache
+from cardsynth.__main__ import main
+from cardsynth.captions import write_captions
 from cardsynth.cards import Cards, cards_for
 from cardsynth.config import get_preset
 from cardsynth.render import render_cards
@@ -42,6 +46,20 @@ def trained_run(cards: Cards, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.fixture(scope="session")
+def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Stable Diffusion that draws 32x32, without a safety checker."""
+    return make_stable_diffusion(tmp_path_factory.mktemp("base") / "tiny-sd")
+
+
+@pytest.fixture(scope="session")
+def captioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight drawn cards of 40x24 with captions."""
+    folder = render_cards(tmp_path_factory.mktemp("captioned") / "drawn", 8, (40, 24), workers=1)
+    write_captions(folder, overwrite=True)
+    return folder
+
+
 @pytest.fixture
 def run_copy(trained_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained_run, tmp_path / "run"))
@@ -70,3 +88,21 @@ def masked(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "class folders":
         (made / "metadata.jsonl").unlink()
     return made
+
+
+@pytest.fixture
+def cardsynth(monkeypatch, capsys):
+    """Run the command in this process; returns exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cardsynth", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr()
+        message = code if isinstance(code, str) else ""
+        return (1 if message else code or 0), said.out + said.err + message
+
+    return run

@@ -23,6 +23,8 @@ class Repository:
     """One repository: its files by path, at every commit by sha, the newest last."""
 
     private: bool
+    gated: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
 
@@ -139,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def files_at(self, kind: str | None, repo_id: str, revision: str) -> tuple[str, dict[str, bytes]]:
         repository = self.repository(kind, repo_id)
-        sha = repository.head if revision == "main" else revision
+        sha = repository.head if revision == "main" else repository.tags.get(revision, revision)
         if sha not in repository.commits:
             raise Refusal(404, "Invalid rev id", "RevisionNotFound")
         return sha, repository.commits[sha]
@@ -222,6 +224,13 @@ class Handler(BaseHTTPRequestHandler):
         sha = repository.commit(files, message)
         self.send_json({"commitUrl": f"{self.server.url}/{repo_id}/commit/{sha}", "commitOid": sha, "success": True})
 
+    def tag(self, kind: str, repo_id: str) -> None:
+        repository, name = self.repository(kind, repo_id, write=True), json.loads(self.body)["tag"]
+        if name in repository.tags:
+            raise Refusal(409, f"tag {name} exists already")
+        repository.tags[name] = repository.head
+        self.send_json({})
+
     def info(self, kind: str, repo_id: str, revision: str | None = None) -> None:
         sha, files = self.files_at(kind, repo_id, revision or "main")
         private = self.server.repositories[kind, repo_id].private
@@ -255,6 +264,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def resolve(self, kind: str | None, repo_id: str, revision: str, path: str) -> None:
         sha, files = self.files_at(kind, repo_id, revision)
+        if self.repository(kind, repo_id).gated:
+            raise Refusal(403, "Access is restricted; ask for it", "GatedRepo")
         if path not in files:
             raise Refusal(404, f"{path} does not exist", "EntryNotFound")
         etag = f'"{hashlib.sha256(files[path]).hexdigest()}"'
@@ -279,6 +290,7 @@ ROUTES: list[tuple[tuple[str, ...], str, Callable[..., None]]] = [
     (("POST",), r"/api/validate-yaml", Handler.validate_yaml),
     (("POST",), rf"{API}/preupload/main", Handler.preupload),
     (("POST",), rf"{API}/commit/main", Handler.commit),
+    (("POST",), rf"{API}/tag/main", Handler.tag),
     (("POST",), rf"{API}/paths-info/{REVISION}", Handler.paths_info),
     (("GET",), rf"{API}/tree/{REVISION}(?:/(?P<under>.+))?", Handler.tree),
     (("GET",), rf"{API}(?:/revision/{REVISION})?", Handler.info),

@@ -1,30 +1,15 @@
 import json
-import sys
 
 import pytest
 
-from cardsynth.__main__ import main
 from cardsynth.config import load_config
 from cardsynth.folder import read_metadata
 from cardsynth.options import parse_range, parse_seeds, parse_size
 
-
-@pytest.fixture
-def cardsynth(monkeypatch, capsys):
-    """Run the command in this process; returns exit code and what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cardsynth", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        said = capsys.readouterr()
-        message = code if isinstance(code, str) else ""
-        return (1 if message else code or 0), said.out + said.err + message
-
-    return run
+COMMANDS = """
+    render scans check caption export train train-finder train-text doctor generate damage evaluate compare find
+    trial judge-text push pull demo
+"""
 
 
 def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
@@ -66,6 +51,20 @@ def test_kinds_of_damage_and_what_is_written_of_them(cardsynth, tmp_path):
         assert len(row["damages"]) in (2, 3)
         for key in ("file_name", "mask_file_name", "soft_mask_file_name", "twin_file_name"):
             assert (tmp_path / "drawn" / row[key]).is_file()
+
+
+def test_captions_are_written_and_checked(cardsynth, tmp_path):
+    drawn = tmp_path / "drawn"
+    cardsynth("render", "--out", drawn, "--count", 10, "--size", "40x32", "--workers", 1)
+    code, said = cardsynth("caption", drawn)
+    assert (code, "0 captions written, 10 that were there kept" in said) == (0, True)
+    code, said = cardsynth("caption", drawn, "--trigger", "zzyx", "--overwrite")
+    assert (code, "10 captions written, 0 that were there kept" in said) == (0, True)
+    assert all("zzyx" in row["text"] for row in read_metadata(drawn / "metadata.jsonl"))
+    assert cardsynth("check", drawn, "--captions")[0] == 0
+    assert cardsynth("caption", drawn, "--template", "one for all", "--overwrite")[0] == 0
+    code, said = cardsynth("check", drawn, "--captions")
+    assert (code, "has the caption of 9 more" in said) == (0, True)
 
 
 def test_cards_are_exported_for_detectors(cardsynth, card_folder, tmp_path):
@@ -134,9 +133,7 @@ def test_parsing():
     assert parse_range("1-3") == (1, 3)
 
 
-@pytest.mark.parametrize(
-    "command", ["render", "check", "train", "generate", "evaluate", "export", "push", "pull", "demo"]
-)
+@pytest.mark.parametrize("command", COMMANDS.split())
 def test_every_command_has_help(cardsynth, command):
     code, said = cardsynth(command, "--help")
     assert code == 0

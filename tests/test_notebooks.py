@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from run_notebooks import ROOT, clean, run_notebooks
+from tiny_diffusion import make_clip, make_stable_diffusion
 
 from cardsynth.folder import read_metadata
 from cardsynth.rating_tables import read_ratings
@@ -20,6 +21,17 @@ SMALL = {
     "sampler_steps": {"dpmsolver++": 2, "unipc": 2, "ddim": 2, "ddpm": 2},
     "guidance_scales": (1.0, 2.0),
     "cards_to_compare": 1,
+    "text_cards": 8,
+    "card_size": (40, 24),
+    "text_settings": {
+        "max_train_steps": 3,
+        "train_batch_size": 8,
+        "lora_rank": 4,
+        "num_inference_steps": 1,
+        "validation_images": 2,
+        "mixed_precision": "no",
+    },
+    "seeds_to_judge": 2,
     "size": (48, 32),
     "real_cards": 20,
     "test_cards": 10,
@@ -35,14 +47,15 @@ SMALL = {
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """A repository in which a small run of all notebooks took place, every cell run twice; and the notebooks."""
-    folder = tmp_path_factory.mktemp("repository")
+    folder, nets = tmp_path_factory.mktemp("repository"), tmp_path_factory.mktemp("nets")
+    pretrained = {"base_model": str(make_stable_diffusion(nets / "sd")), "clip_model": str(make_clip(nets / "clip"))}
     (folder / "notebooks").mkdir()
     copies = [folder / "notebooks" / path.name for path in NOTEBOOKS]
     for path, copy in zip(NOTEBOOKS, copies, strict=True):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for original in notebook.cells for cell in twice(original)]
         nbformat.write(notebook, copy)
-    return folder, run_notebooks(copies, SMALL, timeout=120)
+    return folder, run_notebooks(copies, SMALL | pretrained, timeout=120)
 
 
 def twice(cell):
@@ -91,6 +104,18 @@ def test_pairs_to_rate_and_simulated_ratings_are_left_and_nobody_rated(executed)
     assert (len(ratings), len(named)) == (45, 16)
 
 
+def test_adapters_pictures_and_their_log_are_left(executed):
+    folder, _ = executed
+    assert read_manifest(folder / "runs/text")["steps"] == 3
+    assert (folder / "runs/text/pytorch_lora_weights.safetensors").is_file()
+    captioned = read_metadata(folder / "runs/text_cards/metadata.jsonl")
+    assert len({row["text"] for row in captioned}) == 8
+    judged = json.loads((folder / "generated_cards/text_judged/judgement.json").read_text())
+    assert len(judged["pictures"]) == 10
+    assert judged["clip"].startswith("clip ")
+    assert len((folder / "runs/text_log.csv").read_text().splitlines()) == 11
+
+
 def test_a_trial_is_left_with_what_it_shows(executed):
     left = executed[0] / "runs/trial_small"
     assert "of 4 ways to add synthetic cards" in (left / "trial.md").read_text()
@@ -103,7 +128,8 @@ def test_notebooks_write_nothing_else(executed):
     assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
     made = {path.name for path in (folder / "runs").iterdir()}
     scanned = {"demo_pages", "demo_pages_cards", "demo_pages_cards_review"}
-    assert made == scanned | {"demo_cards", "demo_clean", "demo", "similarity", "trial_cards", "trial_small"}
+    drawn = {"demo_cards", "demo_clean", "trial_cards", "text_cards"}
+    assert made == scanned | drawn | {"demo", "similarity", "trial_small", "text", "text_log.csv"}
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 

@@ -39,11 +39,15 @@ def render(
 def check(
     folder: Annotated[tyro.conf.Positional[Path], Text(help="A card folder, or a folder of scans.")],
     labels: Annotated[tuple[str, ...], Text(help="Classes that there should be; others are reported.")] = (),
+    captions: Annotated[bool, Text(help="Check captions too: missing, empty, too long, one of several cards.")] = False,
 ) -> None:
     """List every problem of a card folder, with its remedy; exit code 1 where there are errors."""
+    from cardsynth.captions import captions_of, check_captions
     from cardsynth.check import check_folder
 
     report = check_folder(folder, labels)
+    if captions:
+        report.problems.extend(check_captions(captions_of(folder)))
     print(report.text())
     if not report.ok:
         sys.exit(1)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tyro
 
@@ -19,6 +19,7 @@ Sampler = Literal["dpmsolver++", "sde-dpmsolver++", "unipc", "ddim", "ddpm"]
 Condition = Literal["covered", "darkness"]
 Precision = Literal["auto", "no", "fp16", "bf16"]
 CompileMode = Literal["auto", "no", "default", "reduce-overhead", "max-autotune"]
+Settings = TypeVar("Settings")  # a dataclass of settings with `replace`
 
 
 def _help(text: str) -> Any:
@@ -264,16 +265,16 @@ def get_preset(name: str) -> TrainingConfig:
     return PRESETS[name]
 
 
-def save_config(config: TrainingConfig, path: str | Path) -> None:
-    """Write settings as flat JSON."""
+def save_config(config: Any, path: str | Path) -> None:
+    """Write settings, a dataclass, as flat JSON."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
     temporary.replace(path)
 
 
-def load_config(path: str | Path, base: TrainingConfig | None = None) -> TrainingConfig:
-    """Settings from a JSON file, whose fields replace those of `base` (default: the defaults).
+def load_config(path: str | Path, base: Settings | None = None) -> Settings:
+    """Settings from a JSON file, whose fields replace those of `base` (default: the preset it names, or the defaults).
 
     Raises FileNotFoundError, or ValueError that names the file and what is wrong in it.
     """
@@ -284,10 +285,10 @@ def load_config(path: str | Path, base: TrainingConfig | None = None) -> Trainin
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold one JSON object of settings")
-    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(TrainingConfig)})
+    base = base or (PRESETS.get(values.get("preset", ""), TrainingConfig()))
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(base)})
     if unknown:
         raise ValueError(f"{path} has settings that do not exist: {', '.join(unknown)}")
-    base = base or (PRESETS.get(values.get("preset", ""), TrainingConfig()))
     try:
         return base.replace(**values)
     except (TypeError, ValueError) as error:

@@ -2,12 +2,13 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cardsynth.cards import Cards
 from cardsynth.config import TrainingConfig
+from cardsynth.recorder import TrainingStep
 from cardsynth.runs import checkpoints
 from cardsynth.training import train, with_progress
 
@@ -15,11 +16,15 @@ from cardsynth.training import train, with_progress
 def drive_training(
     config: TrainingConfig, cards: Cards, run: Path, resume: bool = False, overwrite: bool = False
 ) -> None:
-    """Train to the end; Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with code 130.
+    """Train to the end, as `drive` does; raises what `train` raises."""
+    drive(train(config, cards, run, resume=resume, overwrite=overwrite), run)
 
-    Raises what `train` raises.
+
+def drive(steps: Generator[TrainingStep], run: Path) -> None:
+    """Take training steps to the end; Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with code 130.
+
+    Raises what the steps raise.
     """
-    steps = train(config, cards, run, resume=resume, overwrite=overwrite)
     with stop_requests() as requests:
         for step in with_progress(steps):
             if step.grid:

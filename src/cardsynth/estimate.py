@@ -3,7 +3,7 @@
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import psutil
@@ -149,7 +149,7 @@ def training_memory(config: TrainingConfig, channels: int, classes: int, micro_b
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         weights = sum(value.nbytes for value in unet.parameters())
-        with _PeakMemory() as memory:
+        with PeakMemory() as memory:
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 output = _forward(unet, config, micro_batch)
             output.float().square().mean().backward()
@@ -205,13 +205,16 @@ def _forward(unet: torch.nn.Module, config: TrainingConfig, count: int) -> torch
     return unet(images, torch.zeros(count, dtype=torch.long), class_labels=labels).sample
 
 
-class _PeakMemory(TorchDispatchMode):
-    """Follows the bytes of all tensors made under it, and keeps their highest sum as `peak`."""
+class PeakMemory(TorchDispatchMode):
+    """Follows the bytes of all tensors made under it, and keeps their highest sum as `peak`.
 
-    def __init__(self) -> None:
+    there: tensors that are not counted, nor what shares their memory.
+    """
+
+    def __init__(self, there: Iterable[torch.Tensor] = ()) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._known: set[int] = set()
+        self._known: set[int] = {tensor.untyped_storage()._cdata for tensor in there}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))

@@ -74,7 +74,7 @@ def known_judge(real: Cards, seed: int = 0) -> JudgeNet:
         net.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError):  # not there, or cut short
         net = train_judge(shown, steps=STEPS, seed=seed)
-        _save(net.state_dict(), path)
+        save_tensors(net.state_dict(), path)
     return net
 
 
@@ -180,8 +180,8 @@ def _in_batches(measure: Callable[[torch.Tensor], torch.Tensor], batch_size: int
     return measured
 
 
-def _save(stored: dict[str, torch.Tensor], path: Path) -> None:
-    """Keep a net in the cache, where that can be written."""
+def save_tensors(stored: dict[str, torch.Tensor], path: Path) -> None:
+    """Keep tensors at a place of the cache, where that can be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

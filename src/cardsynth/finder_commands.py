@@ -49,11 +49,10 @@ def find(
 ) -> None:
     """Find damage on cards of any size: masks, boxes, classes and scores, and drawings of them."""
     from cardsynth.finder import load_finder
-    from cardsynth.finder_readme import FINDER_PIECES
     from cardsynth.finding import write_findings
     from cardsynth.hub import pull_run
 
-    run = Path(model) if Path(model).exists() else pull_run(model, pieces=FINDER_PIECES)
+    run = Path(model) if Path(model).exists() else pull_run(model)
     counts = write_findings(load_finder(run), cards, out, model, confidence, overwrite)
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
     print(f"What was found is in {out}, drawn in {out / 'report'}")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
-from cardsynth.readme import LICENSE, LICENSE_TEXT, data_summary, document, flat, read_object, table, training_rows
+from cardsynth.folder import read_object
+from cardsynth.readme import LICENSE, LICENSE_TEXT, data_summary, document, flat, table, training_rows
 
-FINDER_PIECES = ("config.json", "model.safetensors", "settings.json", "manifest.json")  # what makes it a finder
 LIMITS = """## Intended use and limits
 Made to point at surface damage on scans of trading cards, and for teaching. It finds what its training cards show and
 nothing else; its scores are not probabilities. Look at what it finds on cards of your own before you rely on it. Not

@@ -53,6 +53,11 @@ def card_root(folder: Path) -> Path:
     return folder / "train" if (folder / "train").is_dir() and not has_metadata else folder
 
 
+def metadata_file(folder: Path) -> Path | None:
+    """The metadata file of a folder that is read, where there is one."""
+    return next((folder / name for name in METADATA_NAMES if (folder / name).is_file()), None)
+
+
 def find_cards(folder: str | Path) -> list[CardFile]:
     """The cards of a local folder, sorted by name: by its metadata file, its class folders, or as a flat folder.
 
@@ -60,11 +65,21 @@ def find_cards(folder: str | Path) -> list[CardFile]:
     that hold every class again are no class. Raises CardError for metadata that cannot be read.
     """
     root = card_root(Path(folder))
-    for name in METADATA_NAMES:
-        if (root / name).is_file():
-            cards = [card_of_row(root, row) for row in read_metadata(root / name)]
-            return sorted(cards, key=lambda card: card.name)
-    return find_pictures(root)
+    metadata = metadata_file(root)
+    if metadata is None:
+        return find_pictures(root)
+    return sorted((card_of_row(root, row) for row in read_metadata(metadata)), key=lambda card: card.name)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; raises FileNotFoundError, or ValueError that says that it is cut short."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} does not hold a JSON object: it may be cut short. Restore it or train again.")
+    return content
 
 
 def read_metadata(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -18,15 +19,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from cardsynth.folder import picture_keys, read_metadata
-from cardsynth.readme import cards_card, model_card
-
-__all__ = ["HubError", "ask_hub", "cards_card", "model_card", "pull_run", "push_cards", "push_run"]
+from cardsynth.folder import metadata_file, picture_keys, read_metadata
+from cardsynth.kinds import SETTINGS, kind_of
+from cardsynth.readme import cards_card
 
 Answer = TypeVar("Answer")
 
-MODEL_PIECES = ("model_index.json", "unet/config.json", "unet/*.safetensors", "scheduler/scheduler_config.json")
-RUN_PIECES = (*MODEL_PIECES, "settings.json", "manifest.json")
 LEFT_OUT_FOLDERS = ("checkpoints", "tensorboard", "prior")
 TEMPORARY = re.compile(r"^\.|^__pycache__$|~$|\.(tmp|temp|part|partial|lock|incomplete|swp|pyc)$|\.tmp[-._]")
 FILES_PER_FOLDER = 10_000  # https://huggingface.co/docs/hub/storage-limits
@@ -44,22 +42,24 @@ def push_run(
     private: bool = False,
     token: str | None = None,
     commit_message: str | None = None,
-    pieces: tuple[str, ...] = RUN_PIECES,
-    readme: Callable[..., str] = model_card,
+    tag: str | None = None,
 ) -> str:
-    """Upload a run folder as a model, in one commit, and return the address of its page.
+    """Upload a run folder of any kind as a model, in one commit, and return the address of its page.
 
     The repository is made if it is missing. `checkpoints/`, `tensorboard/` and temporary files stay here; the run's own
-    README.md is kept, or else what `readme` writes is uploaded in its place. The run folder is never written to.
-    `token` defaults to the one that you logged in with. pieces: files that make it a run.
+    README.md is kept, or else the model card of its kind is uploaded in its place. The run folder is never written to.
+    `token` defaults to the one that you logged in with. tag: name of this version, like v2, by which it can be pulled
+    as a revision.
     Raises HubError if the folder is not a run, or if the upload fails; it says how to try again.
     """
     run = Path(run).expanduser()
-    _require(run, pieces, "run folder (settings, manifest and model)")
-    _read(readme, run)
+    _require(run, (), "run folder")
+    kind = _read(kind_of, run)
+    _require(run, tuple(dict.fromkeys((*kind.pieces, *SETTINGS))), "run folder (settings, manifest and model)")
+    _read(kind.readme, run)
     command = f"cardsynth push --run {shlex.quote(str(run))}"
     files = list(_files(run, LEFT_OUT_FOLDERS))
-    return _push(run, files, "model", readme, command, repo_id, private, token, commit_message)
+    return _push(run, files, "model", kind.readme, command, repo_id, private, token, commit_message, tag)
 
 
 def push_cards(
@@ -69,39 +69,45 @@ def push_cards(
     private: bool = False,
     token: str | None = None,
     commit_message: str | None = None,
+    tag: str | None = None,
 ) -> str:
     """Upload a card folder as a data set that `load_dataset(repo_id)` opens, and return the address of its page.
 
     The repository is made if it is missing. The folder's own README.md is kept, or else `cards_card` is uploaded in its
-    place. The folder is never written to. `token` defaults to the one that you logged in with. Also uploads a data set
-    that `cardsynth export --format hub` wrote.
+    place. The folder is never written to. `token` defaults to the one that you logged in with. tag: name of this
+    version, like v2, by which `load_dataset(repo_id, revision=tag)` opens it whatever comes later. Also uploads a data
+    set that `cardsynth export --format hub` wrote.
     Raises HubError if the folder is not a card folder or names missing files, or if the upload fails.
     """
     folder = Path(folder).expanduser()
     command = f"cardsynth push --cards {shlex.quote(str(folder))}"
-    if any(folder.glob("data/*.parquet")) and not (folder / "metadata.jsonl").exists():
+    metadata = metadata_file(folder)
+    if metadata is None and any(folder.glob("data/*.parquet")):
         _require(folder, ("README.md",), "exported data set")
         files = list(_files(folder))
-        return _push(folder, files, "dataset", cards_card, command, repo_id, private, token, commit_message)
-    _require(folder, ("metadata.jsonl",), "card folder")
+        return _push(folder, files, "dataset", cards_card, command, repo_id, private, token, commit_message, tag)
+    _require(folder, (), "card folder")
+    if metadata is None:
+        raise HubError(f"{folder} is no card folder: it lacks metadata.jsonl (or .csv). Nothing was uploaded.")
     files = list(_files(folder))
     present = {file.relative_to(folder).as_posix() for file in files}
-    rows = _read(read_metadata, folder / "metadata.jsonl")
+    rows = _read(read_metadata, metadata)
     named = [row[key] for row in rows for key in picture_keys(row)]
     if missing := [name for name in named if name not in present]:
         raise HubError(
-            f"{folder} is not complete: metadata.jsonl names {len(missing)} file(s) that are not in the folder, "
+            f"{folder} is not complete: {metadata.name} names {len(missing)} file(s) that are not in the folder, "
             f"{_some(missing)}. Nothing was uploaded. Restore them, or remove their rows."
         )
     if not named:
-        raise HubError(f"{folder} is no card folder: no row of metadata.jsonl has a file_name. Nothing was uploaded.")
+        raise HubError(f"{folder} is no card folder: no row of {metadata.name} has a file_name. Nothing was uploaded.")
     crowds = Counter(str(file.parent) for file in files)
     if crowded := [parent for parent, count in crowds.items() if count > FILES_PER_FOLDER]:
         raise HubError(
             f"{_some(crowded)}: more than {FILES_PER_FOLDER:,} files in one folder, which the Hub refuses. Nothing was "
             "uploaded. Push the cards in smaller card folders, or with the cards of each class in a folder of its own."
         )
-    return _push(folder, files, "dataset", cards_card, command, repo_id, private, token, commit_message)
+    command = f"cardsynth push --cards {shlex.quote(str(folder))}"
+    return _push(folder, files, "dataset", cards_card, command, repo_id, private, token, commit_message, tag)
 
 
 def pull_run(
@@ -109,31 +115,27 @@ def pull_run(
     *,
     revision: str | None = None,
     token: str | None = None,
-    pieces: tuple[str, ...] = MODEL_PIECES,
+    pieces: tuple[str, ...] | None = None,
 ) -> Path:
     """Return a run folder on this machine: `model` itself if it is one, else a download of the Hub model of that id.
 
-    `revision` is a branch, tag or commit on the Hub. pieces: files that make it a run. Downloads lie in the Hub's
-    cache, are not fetched again, and serve where the Hub cannot be asked; `checkpoints/` and `tensorboard/` are left
-    out.
+    `revision` is a branch, tag or commit on the Hub. pieces: files, as patterns, that it must have; by default those
+    of its kind. Downloads lie in the Hub's cache, are not fetched again, and serve where the Hub cannot be asked;
+    `checkpoints/` and `tensorboard/` are left out.
     Raises HubError if `model` is neither a run folder nor a model on the Hub, or if the download fails.
     """
     path = Path(model).expanduser()
     if path.exists():
-        _require(path, pieces, "run folder")
-        return path
+        return _whole(path, pieces, "run folder")
     repo_id = str(model)
     if _malformed(repo_id):
         raise HubError(f"There is no run folder {repo_id}, and it is no Hub id like USER/NAME either. Check the path.")
     unwanted = [f"{name}/*" for name in LEFT_OUT_FOLDERS]
     what = f"There is no run folder {repo_id} here, and pulling it from the Hub failed"
 
-    def download(token: str | None) -> Path:
-        return Path(snapshot_download(repo_id, revision=revision, token=token, ignore_patterns=unwanted))
-
-    folder = ask_hub(download, what, repo_id, revision, token)
-    _require(folder, pieces, f"run folder (it is what the Hub holds as {repo_id})")
-    return folder
+    where = {"revision": revision, "ignore_patterns": unwanted}
+    folder = Path(ask_hub(lambda key: snapshot_download(repo_id, token=key, **where), what, repo_id, revision, token))
+    return _whole(folder, pieces, f"run folder (it is what the Hub holds as {repo_id})")
 
 
 def ask_hub(
@@ -142,13 +144,23 @@ def ask_hub(
     repo_id: str,
     revision: str | None = None,
     token: str | None = None,
+    then: str = "",
 ) -> Answer:
     """The answer to a request that is called with the token (default: the one that you logged in with).
 
-    Raises HubError for whatever goes wrong: `what` failed, the reason and the remedy, without the token.
+    Raises HubError for whatever goes wrong: `what` failed, the reason and the remedy, and `then`, without the token.
     """
     token = _token(token)
-    return _ask_hub(lambda: request(token), lambda error: f"{what}: {_reason(error, repo_id, revision)}", token)
+    try:
+        return request(token)
+    except HubError:
+        raise
+    except Exception as error:
+        message = f"{what}: {_reason(error, repo_id, revision)}{then}"
+    # Raised out here: an original that holds the token must not travel along as this error's context.
+    for secret in filter(None, (token, get_token())):
+        message = message.replace(secret, "***")
+    raise HubError(re.sub(r"hf_\w{8,}", "hf_***", message))
 
 
 def _push(
@@ -161,6 +173,7 @@ def _push(
     private: bool,
     token: str | None,
     commit_message: str | None,
+    tag: str | None,
 ) -> str:
     if _malformed(repo_id):
         raise HubError(
@@ -175,7 +188,7 @@ def _push(
         raise HubError(f"{failed}: no Hugging Face token found. {LOG_IN}\n{unharmed}")
     api = HfApi(token=token, library_name="cardsynth")
 
-    def request() -> str:
+    def request(_: str | None) -> str:
         full_id = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
         additions = [CommitOperationAdd(file.relative_to(folder).as_posix(), file) for file in files]
         if not any(addition.path_in_repo == "README.md" for addition in additions):
@@ -188,22 +201,21 @@ def _push(
             )
         message = commit_message or f"Upload {folder.resolve().name} with cardsynth"
         api.create_commit(full_id, additions, commit_message=message, repo_type=repo_type)
+        if tag:
+            _name_version(api, full_id, tag, repo_type)
         return str(url)
 
-    return _ask_hub(request, lambda error: f"{failed}: {_reason(error, repo_id)}\n{unharmed}", token)
+    return ask_hub(request, failed, repo_id, token=token, then=f"\n{unharmed}")
 
 
-def _ask_hub(request: Callable[[], Answer], explain: Callable[[Exception], str], token: str | None) -> Answer:
+def _name_version(api: HfApi, repo_id: str, tag: str, repo_type: str) -> None:
     try:
-        return request()
-    except HubError:
-        raise
-    except Exception as error:
-        message = explain(error)
-    # Raised out here: an original that holds the token must not travel along as this error's context.
-    for secret in filter(None, (token, get_token())):
-        message = message.replace(secret, "***")
-    raise HubError(re.sub(r"hf_\w{8,}", "hf_***", message))
+        api.create_tag(repo_id, tag=tag, repo_type=repo_type)
+    except HfHubHTTPError as error:
+        if error.response.status_code != 409:
+            raise
+        known = f"The files are uploaded, but {repo_id} has a version {tag} already, which stays as it is."
+        raise HubError(f"{known} Push again with another --tag: nothing is uploaded twice.") from None
 
 
 def _reason(error: Exception, repo_id: str, revision: str | None = None) -> str:
@@ -253,6 +265,12 @@ def _files(folder: Path, left_out: tuple[str, ...] = ()) -> Iterator[Path]:
                 raise HubError(f"{file} is a link that leads out of {folder}. Nothing was uploaded. Copy or remove it.")
             if file.is_file():
                 yield file
+
+
+def _whole(folder: Path, pieces: tuple[str, ...] | None, kind: str) -> Path:
+    _require(folder, (), kind)
+    _require(folder, _read(kind_of, folder).pieces if pieces is None else pieces, kind)
+    return folder
 
 
 def _require(folder: Path, pieces: tuple[str, ...], kind: str) -> None:

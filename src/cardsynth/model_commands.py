@@ -1,20 +1,19 @@
 """Commands of models: trained, generated from, pushed and pulled."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from cardsynth.config import PRESETS, Sampler, TrainingConfig, get_preset, load_config
-from cardsynth.options import Text, parse_seeds
+from cardsynth.options import Text, check_unused, parse_seeds, parse_size, read_ahead
+from cardsynth.text_commands import draw_prompts
 
 
 def settings_before(arguments: list[str]) -> TrainingConfig:
     """The settings that `train` starts from: those of --preset and --config, read ahead of its other options."""
-    given = dict(pairwise(arguments))
-    given |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument)
+    given = read_ahead(arguments)
     config = get_preset(given.get("--preset", "demo"))
     return load_config(given["--config"], config) if "--config" in given else config
 
@@ -78,8 +77,26 @@ def generate(
     ema_decay: Annotated[float | None, Text(help="Which of the run's averages; default: its main one.")] = None,
     revision: Annotated[str | None, Text(help="Branch, tag or commit on the Hub.")] = None,
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+    prompt: Annotated[
+        tuple[str, ...], Text(help="Draw from prompts instead, with a model of train-text or a Stable Diffusion.")
+    ] = (),
+    negative_prompt: Annotated[str | None, Text(help="With --prompt: what guidance leads away from.")] = None,
+    size: Annotated[
+        str | None, Text(metavar="HxW", help="With --prompt: height and width; default: the run's.")
+    ] = None,
+    base: Annotated[str | None, Text(help="With --prompt: base model of adapters; default: the run's.")] = None,
 ) -> None:
-    """Generate labelled cards with their damage masks into a card folder."""
+    """Generate labelled cards with their damage masks into a card folder, or pictures from prompts."""
+    if prompt:
+        for_classes = {"label": label, "sampler": sampler, "negative-label": negative_label, "batch-size": batch_size}
+        for_classes |= {"covered": covered, "darkness": darkness, "compile": compile or None, "ema-decay": ema_decay}
+        check_unused("--prompt", for_classes)
+        where = None if size is None else parse_size(size)
+        draw_prompts(
+            model, prompt, negative_prompt, parse_seeds(seeds), out, steps, guidance, where, base, revision, overwrite
+        )
+        return
+    check_unused("no --prompt", {"negative-prompt": negative_prompt, "size": size, "base": base})
     import torch
     from accelerate import PartialState
 
@@ -142,23 +159,18 @@ def damage(
 
 def push(
     repo_id: Annotated[str, Text(help="Repository on the Hub, like name/model.")],
-    run: Annotated[Path | None, Text(help="Run folder to push: a model's, or a damage finder's.")] = None,
+    run: Annotated[Path | None, Text(help="Run folder to push: of any kind of model.")] = None,
     cards: Annotated[Path | None, Text(help="Card folder to push as a data set.")] = None,
     private: Annotated[bool, Text(help="Make the repository private.")] = False,
+    tag: Annotated[str | None, Text(help="Name of this version, like v2; pull it by --revision.")] = None,
 ) -> None:
     """Push a run or a card folder to the Hugging Face Hub; log in first with `hf auth login`."""
-    from cardsynth.finder_readme import FINDER_PIECES, finder_card
     from cardsynth.hub import push_cards, push_run
-    from cardsynth.runs import is_finder
 
     if (run is None) == (cards is None):
         raise ValueError("say what to push: --run RUN or --cards FOLDER")
-    if cards:
-        url = push_cards(cards, repo_id, private=private)
-    elif is_finder(run):
-        url = push_run(run, repo_id, private=private, pieces=FINDER_PIECES, readme=finder_card)
-    else:
-        url = push_run(run, repo_id, private=private)
+    push_it, folder = (push_run, run) if run else (push_cards, cards)
+    url = push_it(folder, repo_id, private=private, tag=tag)
     print(f"Pushed to {url}")
 
 

@@ -1,9 +1,20 @@
 """How options of the `cardsynth` command are written: sizes, seeds, ranges and shares."""
 
+from itertools import pairwise
+from typing import Any
+
 import tyro
 
 Text = tyro.conf.arg
 SIZE_HELP = Text(metavar="HxW", help="Height and width in pixels, like 160x128.")
+
+
+def read_ahead(arguments: list[str]) -> dict[str, str]:
+    """Options of a command line with their values, read before the command's own defaults are known."""
+    given = dict(pairwise(arguments))
+    return given | dict(
+        argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument
+    )
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -31,6 +42,13 @@ def parse_range(text: str) -> tuple[int, int]:
     if not least.isdigit() or (separator and not most.isdigit()):
         raise ValueError(f"--damages is {text!r}; write a number or a range, like 2 or 1-3")
     return int(least), int(most or least)
+
+
+def check_unused(beside: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for an option, by name, that is given though it means nothing beside another."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)} mean nothing with {beside}; leave them out")
 
 
 def parse_shares(text: str) -> tuple[float, ...]:

@@ -1,6 +1,5 @@
 """The README.md that a run and a card folder carry on the Hugging Face Hub: YAML front matter, then Markdown."""
 
-import json
 import re
 import shlex
 from collections import Counter
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 from huggingface_hub import DatasetCardData, ModelCardData
 
-from cardsynth.folder import read_metadata
+from cardsynth.folder import metadata_file, read_metadata, read_object
 from cardsynth.summary import FIGURES, in_short, read_evaluation
 
 LICENSE = "mit"
@@ -89,12 +88,12 @@ def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
     """Return the README.md text of a card folder.
 
     `repo_id` is the Hub id written into the examples (default: a placeholder that ends in the folder's name).
-    Raises FileNotFoundError if `metadata.jsonl` is missing, CardError if a line of it is no row of a card.
+    Raises CardError if there is no metadata file, or a line of it is no row of a card.
     """
-    rows = read_metadata(folder / "metadata.jsonl")
+    rows = read_metadata(metadata_file(folder) or folder / "metadata.jsonl")
     repo_id = repo_id or f"YOUR_NAME/{folder.resolve().name}"
     counts = Counter(str(row["label"]) for row in rows if row.get("label") is not None)
-    models = sorted({_plain(row["model"]) for row in rows if row.get("model")})
+    models = sorted({plain(row["model"]) for row in rows if row.get("model")})
     columns = _columns(rows)
     tasks = {"label": "image-classification", "mask": "image-segmentation", "objects": "object-detection"}
     painted = any(row.get("source") for row in rows)
@@ -135,17 +134,6 @@ def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
     return document(front.to_yaml(), parts)
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; raises FileNotFoundError, or ValueError that says that it is cut short."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} does not hold a JSON object: it may be cut short. Restore it or train again.")
-    return content
-
-
 def _latest_grid(run: Path) -> list[str]:
     grids = list((run / "samples").glob("epoch_*.png"))
     if not grids:
@@ -178,7 +166,7 @@ def data_summary(data: dict[str, Any]) -> str:
     """The section on a run's data, from its manifest."""
     lines = [f"{data['count']:,} cards" if _is_number(data.get("count")) else "Cards"]
     if data.get("source"):
-        lines.append(f"from `{_plain(data['source'])}`")
+        lines.append(f"from `{plain(data['source'])}`")
     if data.get("fingerprint"):
         lines.append(f"(fingerprint `{data['fingerprint']}`)")
     counts = "\n\n" + table(("class", "cards"), data["classes"].items()) if data.get("classes") else ""
@@ -246,12 +234,12 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """Return a value as text; of an absolute path only the last name, so that no home folder is published."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) for item in value)
+        return ", ".join(plain(item) for item in value)
     text = str(value)
     absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
     return PureWindowsPath(text).name if absolute else text
@@ -261,7 +249,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
     """A Markdown table; of absolute paths only the last name is written."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(
-        "| " + " | ".join(_plain(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+        "| " + " | ".join(plain(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
     )
 
 

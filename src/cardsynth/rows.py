@@ -95,10 +95,11 @@ class _RowCards(Sequence):
 
     def __getitem__(self, index: int) -> CardFile:
         row = self.rows[index]
-        mask = _file_of(row["mask"]) if row["mask"] else None
-        image, known = _file_of(row["image"]), {"darkness": row["darkness"]}
+        mask = file_of(row["mask"]) if row["mask"] else None
+        image, known = file_of(row["image"]), {"darkness": row["darkness"]}
         return CardFile(name=row["file_name"], image=image, mask=mask, label=row["label"], row=known)
 
 
-def _file_of(stored: dict[str, Any]) -> Path | io.BytesIO:
+def file_of(stored: dict[str, Any]) -> Path | io.BytesIO:
+    """Where an undecoded picture of a Dataset lies: its file, or its bytes."""
     return io.BytesIO(stored["bytes"]) if stored.get("bytes") else Path(stored["path"])

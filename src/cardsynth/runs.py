@@ -8,20 +8,24 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 
 from cardsynth.config import TrainingConfig, load_config, save_config
-from cardsynth.folder import write_atomically
+from cardsynth.folder import read_object, write_atomically
 
-VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "accelerate", "datasets", "huggingface_hub", "numpy")
+VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "datasets")
+VERSIONS_OF += ("huggingface_hub", "numpy")
 
 
-FINDER = "damage finder"  # what the manifest of one says that it is
+# What the manifests of runs that are no diffusion model say that they are.
+FINDER = "damage finder"
+TEXT = "text to card"
 
 # Settings that a resumed run may change; all others make another run.
 MAY_CHANGE = {
@@ -63,7 +67,7 @@ def is_finder(run: str | Path) -> bool:
     return read_manifest(run).get("kind") == FINDER
 
 
-def start_run(run: Path, config: TrainingConfig, manifest: dict[str, Any], overwrite: bool = False) -> None:
+def start_run(run: Path, config: Any, manifest: dict[str, Any], overwrite: bool = False) -> None:
     """Make a run folder with its settings and manifest; raises RunError where something stands in the way."""
     if run.exists() and any(run.iterdir()):
         if not is_run(run):
@@ -82,9 +86,9 @@ def write_manifest(run: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(run: str | Path) -> dict[str, Any]:
-    """The manifest of a run; empty where there is none (a plain diffusers folder)."""
+    """The manifest of a run; empty where there is none (a plain diffusers folder); ValueError for a broken one."""
     path = Path(run) / "manifest.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def read_log(run: str | Path) -> list[dict[str, Any]]:
@@ -122,9 +126,14 @@ def replace_folder(temporary: Path, target: Path) -> None:
 
 def save_model(run: Path, unet: UNet2DModel, noise_scheduler: DDPMScheduler) -> None:
     """Save net and noise schedule as a diffusers pipeline folder inside the run, safetensors only."""
+    save_pipeline(run, DDPMPipeline(unet, noise_scheduler))
+
+
+def save_pipeline(run: Path, pipeline: DiffusionPipeline) -> None:
+    """Save a diffusers pipeline inside the run, each of its folders whole or not at all, safetensors only."""
     temporary = run / ".model.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    DDPMPipeline(unet, noise_scheduler).save_pretrained(temporary, safe_serialization=True)
+    pipeline.save_pretrained(temporary, safe_serialization=True)
     for part in sorted(temporary.iterdir(), reverse=True):
         if part.is_dir():
             replace_folder(part, run / part.name)
@@ -247,10 +256,10 @@ def _hash_of_darkness(cards: Any) -> str:
     return hashlib.sha256(cards.darkness.cpu().numpy()).hexdigest()[:16]
 
 
-def check_resumable(run: Path, config: TrainingConfig, manifest: dict[str, Any]) -> None:
+def check_resumable(run: Path, config: Any, manifest: dict[str, Any], may_change: Collection[str] = MAY_CHANGE) -> None:
     """Raise RunError unless a run can go on with these settings, and with the cards that the manifest describes."""
-    old = load_config(run / "settings.json")
-    names = [field.name for field in dataclasses.fields(TrainingConfig) if field.name not in MAY_CHANGE]
+    old = load_config(run / "settings.json", type(config)())
+    names = [field.name for field in dataclasses.fields(config) if field.name not in may_change]
     changed = [name for name in names if getattr(old, name) != getattr(config, name)]
     if changed:
         raise RunError(
@@ -258,5 +267,5 @@ def check_resumable(run: Path, config: TrainingConfig, manifest: dict[str, Any])
             " or choose another folder"
         )
     trained_on, given = read_manifest(run)["data"], manifest["data"]
-    if any(trained_on.get(name) != given[name] for name in ("fingerprint", "darkness")):
+    if any(trained_on.get(name) != given.get(name) for name in ("fingerprint", "darkness")):
         raise RunError(f"{run} was trained on other cards; resume with the same, or choose another folder")

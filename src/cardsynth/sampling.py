@@ -22,6 +22,7 @@ from cardsynth.diffusion import build_sampler
 from cardsynth.fitting import encode_png
 from cardsynth.folder import CardError, CardWriter
 from cardsynth.hub import pull_run
+from cardsynth.kinds import DIFFUSION_MODEL
 from cardsynth.runs import TrainedModel, load_model
 from cardsynth.stains import mask_boxes
 from cardsynth.veils import KnownCards
@@ -52,7 +53,7 @@ def open_model(
     such model.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    run = pull_run(model, revision=revision)
+    run = pull_run(model, revision=revision, pieces=DIFFUSION_MODEL.pieces)
     return load_model(run, name="" if Path(model).is_dir() else str(model), device=device, ema_decay=ema_decay)
 
 

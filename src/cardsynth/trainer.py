@@ -6,7 +6,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 
 from cardsynth.cards import Cards
 from cardsynth.config import TrainingConfig, save_config
-from cardsynth.device import LateValues, is_out_of_memory, used_memory_mb
+from cardsynth.device import LateValues, used_memory_mb
 from cardsynth.learner import Learner
 from cardsynth.recorder import Recorder, TrainingStep
 from cardsynth.runs import (
@@ -29,6 +29,7 @@ from cardsynth.runs import (
     save_model,
     start_run,
 )
+from cardsynth.safeguards import TrainingError, fitting_memory, saving, what_is_safe
 from cardsynth.sampling import card_grid, generate
 from cardsynth.validation import Validation, hold_out
 
@@ -36,10 +37,6 @@ from cardsynth.validation import Validation, hold_out
 def steps_ahead(device: torch.device) -> int:
     """How many steps a device may have queued while the figures of those before them are read and logged."""
     return 8 if device.type == "cuda" else 0
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on: says at which step, what is safe on disk and what to try."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ class Trainer:
                 self._taken.clear()
                 raise TrainingError(
                     f"the loss is {loss} and its gradient {gradient_norm} at step {taken.step};"
-                    f" {self._what_is_safe()}. Try a lower learning_rate, a longer lr_warmup_steps, or"
+                    f" {what_is_safe(self.run)}. Try a lower learning_rate, a longer lr_warmup_steps, or"
                     " mixed_precision no"
                 )
             rows.append(row)
@@ -221,40 +218,18 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         return path
 
-    def _what_is_safe(self) -> str:
-        saved = checkpoints(self.run)
-        return f"the last good checkpoint is {saved[-1]}: resume goes on from it" if saved else "nothing was saved yet"
+    def _saving(self) -> AbstractContextManager[None]:
+        return saving(self.run, self.step)
 
-    @contextmanager
-    def _saving(self) -> Iterator[None]:
-        """Turn whatever keeps files from being written into a TrainingError that says what is safe."""
-        try:
-            yield
-        except Exception as error:
-            raise TrainingError(
-                f"could not write to {self.run} at step {self.step} ({str(error).splitlines()[0]});"
-                f" {self._what_is_safe()}. Is the disk full? Free some space, then resume"
-            ) from error
-
-    @contextmanager
-    def _fitting_memory(self) -> Iterator[None]:
-        """Turn a full memory into a TrainingError that says what is safe and what may fit."""
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            several = self.accelerator.num_processes > 1
-            advice = (
-                f"take a smaller train_batch_size than {self.config.train_batch_size}, with more"
-                " gradient_accumulation_steps"
-                if several and self.config.train_batch_size > 1
-                else "not even one card at a time fits: turn on gradient_checkpointing, or take a smaller size or net"
-            )
-            reason = str(error).splitlines()[0]
-            raise TrainingError(
-                f"out of memory at step {self.step + 1} ({reason}); {self._what_is_safe()}; {advice}"
-            ) from None
+    def _fitting_memory(self) -> AbstractContextManager[None]:
+        several = self.accelerator.num_processes > 1
+        advice = (
+            f"take a smaller train_batch_size than {self.config.train_batch_size}, with more"
+            " gradient_accumulation_steps"
+            if several and self.config.train_batch_size > 1
+            else "not even one card at a time fits: turn on gradient_checkpointing, or take a smaller size or net"
+        )
+        return fitting_memory(self.run, self.step + 1, advice)
 
     def close(self) -> None:
         """Close the log files."""

@@ -1,0 +1,38 @@
+"""Kinds of run folders: what makes each whole, and what it says of itself on the Hub."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cardsynth.finder_readme import finder_card
+from cardsynth.readme import model_card
+from cardsynth.runs import FINDER, TEXT, read_manifest
+from cardsynth.text_card import text_card
+
+SETTINGS = ("settings.json", "manifest.json")  # what every run folder has beside its model
+
+
+@dataclass(frozen=True)
+class Kind:
+    """pieces: files, as patterns, without which a model of this kind cannot be opened. readme: writes its README.md."""
+
+    pieces: tuple[str, ...]
+    readme: Callable[..., str]
+
+
+DIFFUSION_MODEL = Kind(
+    ("model_index.json", "unet/config.json", "unet/*.safetensors", "scheduler/scheduler_config.json"), model_card
+)
+DAMAGE_FINDER = Kind(("config.json", "model.safetensors", *SETTINGS), finder_card)
+TEXT_ADAPTERS = Kind(("pytorch_lora_weights.safetensors", *SETTINGS), text_card)
+TEXT_MODEL = Kind(("model_index.json", "unet/*.safetensors", "vae/*.safetensors", *SETTINGS), text_card)
+
+
+def kind_of(run: Path) -> Kind:
+    """The kind of a run folder, by its manifest; without one, a diffusion model."""
+    kind = read_manifest(run).get("kind")
+    if kind == FINDER:
+        return DAMAGE_FINDER
+    if kind == TEXT:
+        return TEXT_ADAPTERS if (run / TEXT_ADAPTERS.pieces[0]).is_file() else TEXT_MODEL
+    return DIFFUSION_MODEL
