@@ -1,4 +1,4 @@
-"""Nets of the baselines: a generator, a discriminator and an autoencoder for any height, width, channels and classes."""
+"""Nets of the baselines: generator, discriminator and autoencoder for any height, width, channels and classes."""
 
 import math
 

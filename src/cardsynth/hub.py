@@ -119,9 +119,9 @@ def pull_run(
 ) -> Path:
     """Return a run folder on this machine: `model` itself if it is one, else a download of the Hub model of that id.
 
-    `revision` is a branch, tag or commit on the Hub. kinds: those that it may be of, the first of which it is
-    taken for otherwise; default: any. Downloads lie in the Hub's cache, are not fetched again, and serve where the Hub cannot be asked;
-    `checkpoints/` and `tensorboard/` are left out.
+    `revision` is a branch, tag or commit on the Hub. kinds: those that it may be of, the first of which it is taken for
+    where it is of none of them; default: any. Downloads lie in the Hub's cache, are not fetched again, and serve where
+    the Hub cannot be asked; `checkpoints/` and `tensorboard/` are left out.
     Raises HubError if `model` is neither a run folder nor a model on the Hub, or if the download fails.
     """
     path = Path(model).expanduser()

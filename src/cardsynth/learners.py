@@ -8,10 +8,12 @@ from accelerate import Accelerator
 
 from cardsynth.baseline_config import VAE, BaselineConfig
 from cardsynth.baseline_model import BaselineModel
+from cardsynth.baseline_nets import halvings
 from cardsynth.cards import Cards
 from cardsynth.collapse import CollapseGuard
 from cardsynth.gan_learner import GanLearner
 from cardsynth.learner import Learner
+from cardsynth.model import check_size
 from cardsynth.run_config import RunConfig
 from cardsynth.runs import TrainedModel
 from cardsynth.vae_learner import VaeLearner
@@ -56,6 +58,14 @@ class AnyLearner(Protocol):
 
     def turn(self, attempt: int) -> None:
         """Take another way than before, after the `attempt`-th rollback; only asked for where there is a guard."""
+
+
+def check_settings(config: RunConfig) -> None:
+    """Raise ValueError, naming sizes that fit, for a (height, width) that the settings' net does not take."""
+    if isinstance(config, BaselineConfig):
+        halvings(config.size)
+    else:
+        check_size(*config.size, len(config.block_out_channels), config.patch_size)
 
 
 def build_learner(config: RunConfig, cards: Cards, shown: torch.Tensor | None = None) -> AnyLearner:

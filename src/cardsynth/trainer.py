@@ -126,12 +126,9 @@ class Trainer:
         saved = [path for path in checkpoints(self.run) if _progress(path).get("sound", True)]
         lower = f"a lower learning_rate than {self.config.learning_rate:g}, or a larger train_batch_size"
         if len(self._rollbacks) == MOST_ROLLBACKS or not saved:
-            before = (
-                f"was rolled back {len(self._rollbacks)} times before" if saved else "has no checkpoint to go back to"
-            )
+            before = f"it was rolled back {len(self._rollbacks)} times" if saved else "nothing sound was saved before"
             raise TrainingError(
-                f"the training has gone wrong at step {self.step}: {wrong}; it {before}."
-                f" Train anew with {lower}; {what_is_safe(self.run)}"
+                f"the training has gone wrong at step {self.step}: {wrong}; {before}. Train anew with {lower}"
             )
         at, self.step = self.step, _progress(saved[-1])["step"]
         self._rollbacks.append({"from": at, "to": self.step, "reason": wrong})
@@ -175,9 +172,8 @@ class Trainer:
     def _measure_kid(self, done: bool) -> dict[str, float]:
         """KID against the held-out cards, where it is due."""
         elapsed = self.recorder.wall_time_s if self.recorder else 0.0
-        if not self.validation or not self.validation.is_due(
-            math.ceil(self.step / self.learner.epoch_steps), done, elapsed
-        ):
+        epoch = math.ceil(self.step / self.learner.epoch_steps)
+        if not self.validation or not self.validation.is_due(epoch, done, elapsed):
             return {}
         before = self.validation.seconds
         with self._fitting_memory():
