@@ -7,6 +7,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from torch.nn.utils.parametrizations import spectral_norm
 
 SMALLEST = 8  # height and width that the nets take at least
 FIRST_SIDE = 4  # shorter side of the smallest feature map, at least; under twice as much
@@ -31,6 +32,11 @@ def channels_by_size(size: tuple[int, int], base_channels: int, max_channels: in
 
 def _norm(kind: str, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+def _bounded(kind: str, layer: nn.Module) -> nn.Module:
+    """A layer, with its weights divided by their spectral norm where the kind of norm is that (Miyato et al. 2018)."""
+    return spectral_norm(layer) if kind == "spectral" else layer
 
 
 class CardGenerator(ModelMixin, ConfigMixin):
@@ -84,9 +90,9 @@ class _Halving(nn.Module):
         channels = channels_by_size(size, base_channels, max_channels)
         layers: list[nn.Module] = []
         for level, (narrow, wide) in enumerate(zip([in_channels, *channels], channels, strict=False)):
-            layers.append(nn.Conv2d(narrow, wide, 4, 2, 1))
+            layers.append(_bounded(norm, nn.Conv2d(narrow, wide, 4, 2, 1)))
             # None on the first (Radford et al. 2016, section 3).
-            layers += [_norm(norm, wide)] if level else []
+            layers += [_norm(norm, wide)] if level and norm != "spectral" else []
             layers.append(nn.LeakyReLU(SLOPE))
         self.layers = nn.Sequential(*layers)
         self.shape = (channels[-1], *(side // 2 ** len(channels) for side in size))
@@ -106,19 +112,22 @@ class CardDiscriminator(ModelMixin, ConfigMixin):
         num_classes: int = 0,
         base_channels: int = 64,
         max_channels: int = 512,
-        norm: str = "batch",
+        norm: str = "spectral",
     ) -> None:
         super().__init__()
         self.halving = _Halving(sample_size, in_channels, base_channels, max_channels, norm)
-        self.judge = nn.Linear(math.prod(self.halving.shape), 1)
-        self.class_embedding = nn.Linear(num_classes, self.halving.shape[0], bias=False) if num_classes else None
+        channels = self.halving.shape[0]
+        self.judge = _bounded(norm, nn.Linear(math.prod(self.halving.shape), 1))
+        self.class_embedding = None
+        if num_classes:
+            self.class_embedding = _bounded(norm, nn.Linear(num_classes, channels, bias=False))
 
     def forward(self, images: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (B,) of cards (B, C, H, W) in [-1, 1]: above 0 real; class_weights one-hot (B, classes)."""
         maps = self.halving(images)
         logits = self.judge(maps.flatten(1)).squeeze(1)
         if self.class_embedding is not None:
-            logits = logits + (self.class_embedding.weight.T[class_weights.argmax(1)] * maps.mean(dim=(2, 3))).sum(1)
+            logits = logits + (self.class_embedding(class_weights) * maps.sum(dim=(2, 3))).sum(dim=1)
         return logits
 
 

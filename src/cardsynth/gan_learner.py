@@ -33,7 +33,7 @@ class GanLearner(BaselineLearner):
         width = (config.base_channels, config.max_channels)
         nets = {
             "generator": CardGenerator(config.size, channels, config.latent_dim, classes, *width),
-            "discriminator": CardDiscriminator(config.size, channels, classes, *width),
+            "discriminator": CardDiscriminator(config.size, channels, classes, *width, config.discriminator_norm),
         }
         for net in nets.values():
             start_dcgan(net)
