@@ -267,5 +267,5 @@ def check_resumable(run: Path, config: Any, manifest: dict[str, Any], may_change
             " or choose another folder"
         )
     trained_on, given = read_manifest(run)["data"], manifest["data"]
-    if any(trained_on.get(name) != given[name] for name in ("fingerprint", "darkness")):
+    if any(trained_on.get(name) != given.get(name) for name in ("fingerprint", "darkness")):
         raise RunError(f"{run} was trained on other cards; resume with the same, or choose another folder")
