@@ -110,15 +110,13 @@ class SweepRun:
 class Sweep:
     """A sweep: its runs, seed by seed, and all that they share.
 
-    swept: values of each setting that differs between runs, the one to compare with first. seconds: training time of
-    each run, measured before; None: the settings say how many steps.
+    seconds: training time of each run, measured before; None: the settings say how many steps.
     """
 
     name: str
     question: str
     base: TrainingConfig
     runs: tuple[SweepRun, ...]
-    swept: dict[str, tuple[Any, ...]]
     sources: dict[str, CardSource]
     judging: Judging = field(default_factory=Judging)
     seconds: float | None = None

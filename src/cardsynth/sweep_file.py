@@ -17,6 +17,7 @@ from cardsynth.config import TrainingConfig, get_preset
 from cardsynth.folder import CardError
 from cardsynth.model import check_size
 from cardsynth.sweep_config import HELD_OUT_SEED, CardSource, Judging, Sweep, SweepRun
+from cardsynth.sweep_factors import changes_text
 
 KEYS = ("question", "preset", "settings", "data", "grid", "list", "seeds", "seconds", "judge", "quick")
 LONGEST_NAME = 100  # characters
@@ -98,14 +99,13 @@ def _sweep(name: str, said: dict[str, Any]) -> Sweep:
     runs = []
     for seed, changes in itertools.product(seeds, found.values()):
         others = {key: value for key, value in changes.items() if key not in ("preset", "data")}
-        config = _config(changes.get("preset", preset), settings | others, _said(changes)).replace(seed=seed)
+        config = _config(changes.get("preset", preset), settings | others, changes_text(changes)).replace(seed=seed)
         runs.append(SweepRun(_name_of(changes, seed), changes, seed, config, changes.get("data", first)))
     sweep = Sweep(
         name=name,
         question=str(said.get("question", "")),
         base=base,
         runs=tuple(runs),
-        swept=_swept(runs, base, first),
         sources={key: sources[key] for key in sources if any(run.data == key for run in runs)},
         judging=judging,
         seconds=seconds,
@@ -137,7 +137,7 @@ def _changes(
     point: dict[str, Any], preset: str, settings: dict[str, Any], first: str, sources: dict[str, CardSource]
 ) -> dict[str, Any]:
     """What of a point differs from the base; checks its settings, data and preset."""
-    where = _said(point)
+    where = changes_text(point)
     data = point.get("data", first)
     if data not in sources:
         raise ValueError(f"{where}: there is no data {data!r}; there are {', '.join(sources)}")
@@ -223,41 +223,12 @@ def _check_keys(values: Any, known: typing.Sequence[str], where: str) -> None:
         raise ValueError(f"{where}: unknown {', '.join(unknown)}; there are {', '.join(known)}")
 
 
-def _said(changes: Mapping[str, Any]) -> str:
-    """Settings in a line, like `beta_schedule=linear, act_fn=gelu`."""
-    return ", ".join(f"{key}={value_text(value)}" for key, value in changes.items()) or "base"
-
-
-def value_text(value: Any) -> str:
-    """A setting's value, short, as names and tables have it."""
-    if isinstance(value, tuple | list):
-        return "-".join(map(value_text, value)) or "none"
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    return str(value)
-
-
 def _name_of(changes: Mapping[str, Any], seed: int) -> str:
     """A folder's name: the settings that differ, and the seed; a very long one is cut, and ends with its hash."""
-    name = re.sub(r"[^\w.=+-]+", "-", _said(changes).replace(", ", "+"))
+    name = re.sub(r"[^\w.=+-]+", "-", changes_text(changes).replace(", ", "+"))
     if len(name) > LONGEST_NAME:
         name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return f"{name}+seed={seed}"
-
-
-def _swept(runs: list[SweepRun], base: TrainingConfig, first: str) -> dict[str, tuple[Any, ...]]:
-    """Values of each setting that differs between runs, the base's first where it is one of them."""
-    swept = {}
-    for key in dict.fromkeys(key for run in runs for key in run.changes):
-        usual = first if key == "data" else getattr(base, key)
-        values = list(dict.fromkeys(setting(run, key) for run in runs))
-        swept[key] = tuple(sorted(values, key=lambda value, usual=usual: value != usual))
-    return {key: values for key, values in swept.items() if len(values) > 1}
-
-
-def setting(run: SweepRun, key: str) -> Any:
-    """The value of a setting, `data` or `preset` of a run; None where its kind of model has no such setting."""
-    return run.data if key == "data" else getattr(run.config, key, None)
 
 
 def _check(sweep: Sweep) -> None:

@@ -14,7 +14,7 @@ from cardsynth.plots import DARK, LIGHT, WARNING, NotebookFigure, show_rows
 from cardsynth.sweep import CARDS
 from cardsynth.sweep_config import Sweep
 from cardsynth.sweep_data import read_generated
-from cardsynth.sweep_file import value_text
+from cardsynth.sweep_factors import Factor, factors_of
 from cardsynth.sweep_rows import SweepRow
 from cardsynth.sweep_summary import Effect, effects, family_of, left_over
 
@@ -31,26 +31,23 @@ def plot_sweep(sweep: Sweep, rows: Sequence[SweepRow]) -> Figure:
     measures = [name for name in SHOWN if any(name in row.figures for row in rows)]
     if not measures:
         raise ValueError("no run of the sweep is judged yet; run it first")
-    keys = list(sweep.swept) or ["seed"]
-    heights = [0.34 * len(sweep.swept.get(key, (None,))) + 0.75 for key in keys]
+    factors = factors_of(sweep)
+    heights = [0.34 * len(factor.values) + 0.75 for factor in factors] or [1.0]
     figure = NotebookFigure(figsize=(3.1 * len(measures) + 1.2, sum(heights)), dpi=100, layout="constrained")
-    panels = figure.subplots(len(keys), len(measures), squeeze=False, height_ratios=heights)
+    panels = figure.subplots(len(heights), len(measures), squeeze=False, height_ratios=heights)
     for column, name in enumerate(measures):
-        found = {(one.key, value_text(one.value)): one for one in effects(sweep, rows, name)}
-        for key, axes in zip(keys, panels[:, column], strict=True):
-            values = list(map(value_text, sweep.swept.get(key, ())))
-            _draw_panel(axes, values, family_of(sweep, rows, key, name), {v: found.get((key, v)) for v in values})
-            axes.set_yticks(range(len(values)), values if not column else [], fontsize=8)
-            axes.set_ylim(len(values) - 0.5, -0.5)
-            axes.set_title(key if not column else "", loc="left", fontsize=9, fontweight="bold")
-            if key == keys[-1]:
-                axes.set_xlabel(name, fontsize=9)
+        found = effects(factors, rows, name)
+        for factor, axes in zip(factors, panels[:, column], strict=False):
+            own = {one.value: one for one in found if one.factor == factor}
+            _draw_panel(axes, factor, family_of(factor, factors, rows, name), own)
+            axes.set_yticks(range(len(factor.values)), factor.values if not column else [], fontsize=8)
+            axes.set_ylim(len(factor.values) - 0.5, -0.5)
+            axes.set_title(factor.name if not column else "", loc="left", fontsize=9, fontweight="bold")
+        panels[-1, column].set_xlabel(name, fontsize=9)
     return figure
 
 
-def _draw_panel(
-    axes: Axes, values: Sequence[str], family: dict[str, dict[str, Measured]], found: dict[str, Effect | None]
-) -> None:
+def _draw_panel(axes: Axes, factor: Factor, family: dict[str, dict[str, Measured]], found: dict[str, Effect]) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
@@ -60,11 +57,11 @@ def _draw_panel(
         return
     spread, freedom = left_over(family)
     figures = [one.value for of in family.values() for one in of.values()]
-    for place, value in enumerate(values):
+    for place, value in enumerate(factor.values):
         own = list(family.get(value, {}).values())
         if not own:
             continue
-        effect = found[value]
+        effect = found.get(value)
         colour = "#888888" if place == 0 else {1: DARK, 0: LIGHT, -1: WARNING}[effect.sure if effect else 0]
         mean = float(np.mean([one.value for one in own]))
         if freedom:

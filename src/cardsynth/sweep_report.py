@@ -11,7 +11,7 @@ from cardsynth.plots import figure_png
 from cardsynth.remarks import add_rows, csv_bytes, markdown_table
 from cardsynth.runs import describe_environment
 from cardsynth.sweep_config import Sweep
-from cardsynth.sweep_file import setting, value_text
+from cardsynth.sweep_factors import changes_text, factors_of
 from cardsynth.sweep_plots import plot_sweep, show_samples
 from cardsynth.sweep_rows import MEASURES, SweepRow
 from cardsynth.sweep_summary import ASIDE, MAIN, effects, mean_over_seeds, what_it_shows
@@ -46,7 +46,7 @@ def write_sweep_report(sweep: Sweep, rows: Sequence[SweepRow], out: str | Path) 
         figure = plot_sweep(sweep, rows)
         write_atomically(out / FIGURE, figure_png(figure))
         write_atomically(out / SAMPLES, figure_png(show_samples(sweep, rows, out)))
-    sentences = "\n".join(f"- {sentence}" for sentence in what_it_shows(sweep, rows))
+    sentences = "\n".join(f"- {sentence}" for sentence in what_it_shows(factors_of(sweep), rows))
     tables = "\n\n".join(_tables(sweep, rows))
     pictures = f"![Settings]({FIGURE})\n\n![Cards]({SAMPLES})\n\n" if figure else ""
     head = "\n\n".join(part for part in (f"# {sweep.name}", sweep.question, sentences) if part)
@@ -54,18 +54,15 @@ def write_sweep_report(sweep: Sweep, rows: Sequence[SweepRow], out: str | Path) 
     return SweepReport(out / PAGE, sentences, tables, figure)
 
 
-def _settings_of(row: SweepRow) -> str:
-    return ", ".join(f"{key}={value_text(value)}" for key, value in row.run.changes.items()) or "base"
-
-
 def _csv(sweep: Sweep, rows: Sequence[SweepRow]) -> bytes:
-    names = ["run", *sweep.swept, "seed", "steps"]
+    factors = [factor for factor in factors_of(sweep) if factor.keys]
+    names = ["run", *(factor.name for factor in factors), "seed", "steps"]
     names += [f"{name}{end}" for name in MEASURES for end in ("", " low", " high")]
     names += ["training seconds", "seconds a card", "parameters", "net", "failed"]
     lines = []
     for row in rows:
         line = {"run": row.run.name, "seed": row.run.seed, "steps": row.steps, "net": row.net, "failed": row.failed}
-        line |= {key: value_text(setting(row.run, key)) for key in sweep.swept}
+        line |= {factor.name: factor.value_of(row.run) for factor in factors}
         line |= {"training seconds": row.seconds, "seconds a card": row.seconds_a_card, "parameters": row.parameters}
         for name, figure in row.figures.items():
             line |= {name: figure.value, f"{name} low": figure.low, f"{name} high": figure.high}
@@ -74,7 +71,12 @@ def _csv(sweep: Sweep, rows: Sequence[SweepRow]) -> bytes:
 
 
 def _log_row(row: SweepRow) -> dict[str, str]:
-    line = {"model": row.run.name, "revision": row.revision, "settings": _settings_of(row), "seed": str(row.run.seed)}
+    line = {
+        "model": row.run.name,
+        "revision": row.revision,
+        "settings": changes_text(row.run.changes),
+        "seed": str(row.run.seed),
+    }
     line |= {name: MEASURES[name].text(figure) for name, figure in row.figures.items()}
     line |= {"steps": str(row.steps or 0), "seconds": f"{row.seconds or 0:.0f}", "failed": row.failed}
     return line
@@ -84,27 +86,24 @@ def _tables(sweep: Sweep, rows: Sequence[SweepRow]) -> list[str]:
     """Means over seeds by setting, then differences by setting, then runs that failed; those that there are."""
     groups: dict[str, list[SweepRow]] = {}
     for row in rows:
-        groups.setdefault(_settings_of(row), []).append(row)
+        groups.setdefault(changes_text(row.run.changes), []).append(row)
     measures = [name for name in MEASURES if any(name in row.figures for row in rows)]
     names = ["settings", "seeds", "steps", *measures, "training, s", "a card, s", "parameters"]
     lines = [[settings, *_means(of, measures)] for settings, of in groups.items()]
     real = next((row.real for row in rows if row.real), {})
     lines.append(["real cards", None, None, *(MEASURES[name].text(real.get(name)) for name in measures), *[None] * 3])
     tables = [markdown_table(names, lines)]
-    found = {name: effects(sweep, rows, name) for name in (MAIN, *ASIDE) if name in measures}
-    keys = list(dict.fromkeys((one.key, value_text(one.value)) for of in found.values() for one in of))
-    if keys:
-        text = {
-            (name, one.key, value_text(one.value)): f"**{one.text()}**" if one.sure else one.text()
-            for name, of in found.items()
-            for one in of
-        }
+    shown = [name for name in (MAIN, *ASIDE) if name in measures]
+    found = [one for name in shown for one in effects(factors_of(sweep), rows, name)]
+    if found:
+        text = {(one.factor, one.value, one.measure): f"**{one.text()}**" if one.sure else one.text() for one in found}
+        pairs = dict.fromkeys((one.factor, one.value) for one in found)
         lines = [
-            [key, value, value_text(sweep.swept[key][0]), *(text.get((name, key, value)) for name in found)]
-            for key, value in keys
+            [factor.name, value, factor.values[0], *(text.get((factor, value, name)) for name in shown)]
+            for factor, value in pairs
         ]
         tables.append("Differences, sure ones in bold:")
-        tables.append(markdown_table(["setting", "value", "against", *found], lines))
+        tables.append(markdown_table(["setting", "value", "against", *shown], lines))
     failed = [[row.run.name, row.steps, row.failed] for row in rows if row.failed]
     if failed:
         tables.append(markdown_table(["failed", "at step", "why"], failed))

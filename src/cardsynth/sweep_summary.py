@@ -4,14 +4,12 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from cardsynth.metrics import Figure
-from cardsynth.sweep_config import Sweep
-from cardsynth.sweep_file import setting, value_text
+from cardsynth.sweep_factors import Factor
 from cardsynth.sweep_rows import MEASURES, SweepRow
 
 MAIN = "KID"
@@ -20,14 +18,13 @@ ASIDE = ("recall", "class accuracy", "mask IoU", "near-copies")  # said of a set
 
 @dataclass(frozen=True)
 class Effect:
-    """How a setting's value changes a measure against the value `against`, over `pairs` of runs that agree otherwise.
+    """How a factor's value changes a measure against its first value, over `pairs` of runs that agree otherwise.
 
     by_cards: there are too few runs to know how far seeds differ, and the interval holds the spread of cards alone.
     """
 
-    key: str
-    value: Any
-    against: Any
+    factor: Factor
+    value: str
     measure: str
     difference: Figure
     pairs: int
@@ -48,20 +45,20 @@ class Effect:
         return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{unit}"
 
 
-def effects(sweep: Sweep, rows: Sequence[SweepRow], measure: str) -> list[Effect]:
-    """Every value of every swept setting against the first one, on a measure; those without a pair are left out.
+def effects(factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -> list[Effect]:
+    """Every value of every factor against its first one, on a measure; those without a pair are left out.
 
     Runs that agree in the other settings and the seed make a block. The interval is Student's, with what is left of the
     spread once each block and each value has its mean (randomised blocks: Montgomery 2017, section 4.1), so that it
     knows how far seeds differ, and where an effect is not the same in all blocks.
     """
     found = []
-    for key, values in sweep.swept.items():
-        family = family_of(sweep, rows, key, measure)
+    for factor in factors:
+        family = family_of(factor, factors, rows, measure)
         spread, freedom = left_over(family)
-        reference = family.get(value_text(values[0]), {})
-        for value in values[1:]:
-            own = family.get(value_text(value), {})
+        reference = family.get(factor.values[0], {})
+        for value in factor.values[1:]:
+            own = family.get(value, {})
             both = sorted(own.keys() & reference.keys())
             if not both:
                 continue
@@ -72,17 +69,19 @@ def effects(sweep: Sweep, rows: Sequence[SweepRow], measure: str) -> list[Effect
                 halves = [(one.high - one.low) / 2 for block in both for one in (own[block], reference[block])]
                 reach = math.hypot(*halves) / len(both)
             figure = Figure(difference, difference - reach, difference + reach)
-            found.append(Effect(key, value, values[0], measure, figure, len(both), not freedom))
+            found.append(Effect(factor, value, measure, figure, len(both), not freedom))
     return found
 
 
-def family_of(sweep: Sweep, rows: Sequence[SweepRow], key: str, measure: str) -> dict[str, dict[str, Figure]]:
-    """Figures by value of a setting, as text, and by block, of blocks in which there are two values at least."""
+def family_of(
+    factor: Factor, factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str
+) -> dict[str, dict[str, Figure]]:
+    """Figures by value of a factor and by block, of blocks in which there are two values at least."""
     blocks: dict[str, dict[str, Figure]] = defaultdict(dict)
     for row in rows:
-        if measure in row.figures:
-            others = [value_text(setting(row.run, other)) for other in sweep.swept if other != key]
-            blocks["\0".join([str(row.run.seed), *others])][value_text(setting(row.run, key))] = row.figures[measure]
+        value = factor.value_of(row.run)
+        if measure in row.figures and value is not None:
+            blocks[factor.block_of(row.run, factors)][value] = row.figures[measure]
     family: dict[str, dict[str, Figure]] = defaultdict(dict)
     for block, values in blocks.items():
         if len(values) > 1:
@@ -120,10 +119,10 @@ def mean_over_seeds(figures: Sequence[Figure]) -> Figure:
     return Figure(mean, mean - reach, mean + reach)
 
 
-def what_it_shows(sweep: Sweep, rows: Sequence[SweepRow]) -> list[str]:
-    """A sentence for each swept setting: which values are better or worse for sure, or that no difference is shown."""
-    found = {measure: effects(sweep, rows, measure) for measure in (MAIN, *ASIDE)}
-    sentences = [_sentence(key, values, found, rows) for key, values in sweep.swept.items()]
+def what_it_shows(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:
+    """A sentence for each factor: which values are better or worse for sure, or that no difference is shown."""
+    found = {measure: effects(factors, rows, measure) for measure in (MAIN, *ASIDE)}
+    sentences = [_sentence(factor, found, rows) for factor in factors]
     compared = sum(map(len, found.values()))
     if compared:
         sentences.append(
@@ -133,31 +132,28 @@ def what_it_shows(sweep: Sweep, rows: Sequence[SweepRow]) -> list[str]:
     return sentences
 
 
-def _sentence(key: str, values: Sequence[Any], found: dict[str, list[Effect]], rows: Sequence[SweepRow]) -> str:
-    own = [one for one in found[MAIN] if one.key == key]
-    start = f"`{key}`, against {value_text(values[0])}"
+def _sentence(factor: Factor, found: dict[str, list[Effect]], rows: Sequence[SweepRow]) -> str:
+    own = [one for one in found[MAIN] if one.factor == factor]
+    start = f"{factor.name}, against {factor.values[0]}"
     if own:
         pairs = sorted({one.pairs for one in own})
         start += f" ({MAIN}, {'-'.join(map(str, pairs))} pair{'s' * (pairs[-1] > 1)} of runs)"
-    parts = [
-        f"{value_text(one.value)} is {'better' if one.sure > 0 else 'worse'} ({one.text()})" for one in own if one.sure
-    ]
-    alike = [f"{value_text(one.value)} ({one.text()})" for one in own if not one.sure]
+    parts = [f"{one.value} is {_said(one)}" for one in own if one.sure]
+    alike = [f"{one.value} ({one.text()})" for one in own if not one.sure]
     if alike:
         parts.append(f"no difference is shown for {', '.join(alike)}")
     for measure in ASIDE:
-        parts += [
-            f"{measure} of {value_text(one.value)} is {'better' if one.sure > 0 else 'worse'} ({one.text()})"
-            for one in found[measure]
-            if one.key == key and one.sure
-        ]
-    failed = [row for row in rows if row.failed]
-    for value in values:
-        of_value = [row for row in failed if setting(row.run, key) == value]
-        others = [row for row in rows if setting(row.run, key) == value]
-        if of_value and len(of_value) == len(others):
-            parts.append(f"all {len(others)} runs of {value_text(value)} failed")
+        surely = [one for one in found[measure] if one.factor == factor and one.sure]
+        parts += [f"{measure} of {one.value} is {_said(one)}" for one in surely]
+    for value in factor.values:
+        of_value = [row for row in rows if factor.value_of(row.run) == value]
+        if of_value and all(row.failed for row in of_value):
+            parts.append(f"every run of {value} failed")
     if not parts:
         parts.append("there is nothing to compare yet")
-    by_cards = " One seed alone was run, so a difference may be the seed's." if own and own[0].by_cards else ""
+    by_cards = " There is one seed alone, so a difference may be the seed's." if own and own[0].by_cards else ""
     return f"{start}: {'; '.join(parts)}.{by_cards}"
+
+
+def _said(one: Effect) -> str:
+    return f"{'better' if one.sure > 0 else 'worse'} ({one.text()})"
