@@ -14,6 +14,7 @@ from typing import Any
 
 from cardsynth.folder import write_atomically
 from cardsynth.options import parse_seeds
+from cardsynth.remarks import markdown_table
 from cardsynth.runs import checkpoints, read_log, read_manifest
 from cardsynth.safeguards import TrainingError
 from cardsynth.text import open_text_model
@@ -81,13 +82,8 @@ def _judged(
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown; loss: of the last steps, as a share of that before training."""
     names = list(dict.fromkeys(name for row in rows for name in row if name != "stopped"))
-    lines = [[*names, "guard"], ["---"] * (len(names) + 1)]
-    lines += [[_cell(row.get(name)) for name in names] + ["stopped it" if row["stopped"] else ""] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+    guarded = [[*(row.get(name) for name in names), "stopped it" if row["stopped"] else ""] for row in rows]
+    return markdown_table([*names, "guard"], guarded)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from torch.nn.functional import pixel_unshuffle
 
 from cardsynth.diffusion import (
@@ -15,7 +15,7 @@ from cardsynth.diffusion import (
     training_target,
 )
 
-SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 TARGETS = ("epsilon", "sample", "v_prediction")
 
 
@@ -49,6 +49,27 @@ def test_clean_images_are_those_of_diffusers(target, batch):
         expected = reference.step(model_output, timestep, clean_images).pred_original_sample
         found = predict_clean_images(scheduler, model_output, clean_images, torch.tensor(timestep))
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("timesteps", [500, 1000])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_are_those_of_diffusers(schedule, timesteps):
+    """In training, and in samplers, some of which do not know each schedule by its name."""
+    reference = DDPMScheduler(num_train_timesteps=timesteps, beta_schedule=schedule)
+    scheduler = build_noise_scheduler(schedule, num_train_timesteps=timesteps)
+    assert torch.equal(scheduler.alphas_cumprod, reference.alphas_cumprod)
+    for name in SAMPLERS:
+        assert torch.equal(build_sampler(name, scheduler, 10).alphas_cumprod, reference.alphas_cumprod)
+    if schedule != "sigmoid":
+        theirs = DPMSolverMultistepScheduler(timesteps, beta_schedule=schedule, timestep_spacing="trailing")
+        theirs.set_timesteps(10)
+        assert torch.equal(build_sampler("dpmsolver++", scheduler, 10).sigmas, theirs.sigmas)
+
+
+def test_sigmoid_is_the_published_formula():
+    """Betas rise from 0.0001 to 0.02 along a sigmoid over -6 to 6."""
+    steps = torch.linspace(-6, 6, 1000)
+    torch.testing.assert_close(build_noise_scheduler("sigmoid").betas, 1e-4 + (0.02 - 1e-4) / (1 + (-steps).exp()))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

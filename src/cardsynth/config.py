@@ -12,7 +12,7 @@ from cardsynth.run_config import RunConfig, about
 CLASSES = ("CLEAN", "FULL_CARD", "LIGHT", "SMALL", "WHITE_MARKS")
 EXTRA_CLASSES = ("WAX_STAIN", "RESIDUE", "TONING", "CREASE", "SCRATCH", "WATER_RING", "HICKEY", "PEN_MARK")
 
-BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
 LossWeighting = Literal["none", "min_snr"]
 Sampler = Literal["dpmsolver++", "sde-dpmsolver++", "unipc", "ddim", "ddpm"]

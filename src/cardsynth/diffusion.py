@@ -12,7 +12,10 @@ STOCHASTIC = ("sde-dpmsolver++", "ddpm")
 def build_noise_scheduler(
     beta_schedule: str = "linear", prediction_type: str = "epsilon", num_train_timesteps: int = 1000
 ) -> DDPMScheduler:
-    """The training noise schedule: `linear`, `scaled_linear` or `squaredcos_cap_v2` (cosine)."""
+    """The training noise schedule: `linear`, `scaled_linear`, `squaredcos_cap_v2` (cosine) or `sigmoid`.
+
+    Sources: Ho et al. 2020; Rombach et al. 2022; Nichol & Dhariwal 2021; Xu et al. 2022 (GeoDiff).
+    """
     return DDPMScheduler(
         num_train_timesteps=num_train_timesteps,
         beta_schedule=beta_schedule,
@@ -130,6 +133,8 @@ def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps
         raise ValueError(f"there is no sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
     kind, options = samplers[name]
     options |= {"prediction_type": "sample", "timestep_spacing": "trailing"}
+    # Not all of them know all schedules by name.
+    options["trained_betas"] = noise_scheduler.betas.tolist()
     sampler = kind.from_config(noise_scheduler.config, **options)
     sampler.set_timesteps(num_inference_steps)
     return sampler

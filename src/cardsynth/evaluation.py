@@ -117,40 +117,52 @@ def evaluate(
     net: str = "cardnet",
     weights: str | Path | None = None,
     seed: int = 0,
+    learn_from: Cards | None = None,
+    support_vectors: bool = True,
 ) -> Evaluation:
     """Judge generated cards by real ones: those that the generator was trained on, and others that it has not seen.
 
     Without `held_out`, a fifth of the training cards is kept from the classifiers, to test them and to calibrate the
     search for copies, and the distances are to one half of the training cards, their floor that of the other half. net,
-    weights: what measures distances, as of `features.build_features`. All cards are of one (height, width). Raises
-    CardError for other sizes, fewer than 8 cards or classes that the training cards do not have, and FeatureNetError
-    for a net that is not here.
+    weights: what measures distances, as of `features.build_features`. learn_from: cards that judge and feature net
+    learn from instead of the training cards, so that models trained on other cards are judged alike; it takes
+    `held_out`. support_vectors: ask a support vector classifier too. Generated cards without labels are taken for what
+    the judge takes them for, and get no figures of classes. All cards are of one (height, width). Raises CardError for
+    other sizes, fewer than 8 cards or classes that the training cards do not have, and FeatureNetError for a net that
+    is not here.
     """
-    for cards in (training, generated, *([held_out] if held_out else [])):
+    given = [cards for cards in (held_out, learn_from) if cards is not None]
+    for cards in (training, generated, *given):
         if len(cards) < LEAST:
             raise CardError(f"{cards.source or 'the cards'}: {len(cards)} cards cannot be judged; it takes {LEAST}")
         if cards.size != training.size:
             raise CardError(
                 f"the cards measure {training.size} and {cards.size} (height, width); read them at one size"
             )
-    label_names, mixed = training.label_names, shuffled(training, seed)
-    generated = relabel(generated, label_names)
+    known = learn_from or training
+    label_names, mixed = known.label_names, shuffled(known, seed)
     fifth, half = len(mixed) // 5, len(mixed) // 2
     if held_out:
-        unseen, shown = relabel(held_out, label_names), training
+        unseen, shown, copied = relabel(held_out, label_names), known, training
         reference, others = shuffled(unseen, seed), mixed
         how = f"{len(unseen)} real cards that the generator has not seen"
     else:
         unseen, shown = select(mixed, torch.arange(fifth)), select(mixed, torch.arange(fifth, len(mixed)))
-        reference = select(mixed, torch.arange(half, len(mixed)))
+        reference, copied = select(mixed, torch.arange(half, len(mixed))), shown
         others = select(mixed, torch.arange(half))
         how = f"a fifth of the real cards ({fifth}) to judge by, and one half of them ({len(reference)}) for distances"
-    given = None if net == "cardnet" else build_features(net, shown, seed, weights)
+    measured = None if net == "cardnet" else build_features(net, shown, seed, weights)
     judge = known_judge(shown, seed)
     own = cardnet(judge, shown)
-    sets, verdicts = (generated, unseen), (ask(judge, generated), ask(judge, unseen))
-    clean = clean_classes(training) if training.has_mask else set()
-    masked = training.has_mask and generated.has_mask and unseen.has_mask
+    labelled = bool(generated.label_names) or not label_names
+    said = ask(judge, generated)
+    if labelled:
+        generated = relabel(generated, label_names)
+    else:
+        generated = replace(generated, labels=said.labels, label_names=label_names)
+    sets, verdicts = (generated, unseen), (said, ask(judge, unseen))
+    clean = clean_classes(known) if known.has_mask else set()
+    masked = known.has_mask and generated.has_mask and unseen.has_mask
     masks = (
         [mask_figures(one, of.masks, clean) for one, of in zip(sets, verdicts, strict=True)] if masked else [None] * 2
     )
@@ -161,11 +173,11 @@ def evaluate(
         missing=tuple(name for name, count in generated.class_counts.items() if not count),
         how=how,
         seed=seed,
-        distances=_distances(given or own, shuffled(generated, seed), others, reference),
-        classes=_classes(shown, sets, verdicts, seed) if len(label_names) > 1 else (),
+        distances=_distances(measured or own, shuffled(generated, seed), others, reference),
+        classes=_classes(shown, sets, verdicts, seed, support_vectors) if labelled and len(label_names) > 1 else (),
         masks=masks[0],
         held_out_masks=masks[1],
-        copies=_copies(own, training, generated, shown, unseen),
+        copies=_copies(own, training, generated, copied, unseen),
     )
 
 
@@ -208,12 +220,16 @@ def _distance(
         return Distance(name, tag, None, None, str(error))
 
 
-def _classes(shown: Cards, sets: Sequence[Cards], verdicts: Sequence[Verdict], seed: int) -> tuple[Beside, ...]:
+def _classes(
+    shown: Cards, sets: Sequence[Cards], verdicts: Sequence[Verdict], seed: int, support_vectors: bool
+) -> tuple[Beside, ...]:
     """What the judge says of two sets of cards, and a support vector classifier, where it has cards enough to learn."""
     names, judge = shown.label_names, f"convolutional net ({len(shown)} cards)"
     found = [
         Beside(*(class_figures(judge, one.labels, of.labels, names) for one, of in zip(sets, verdicts, strict=True)))
     ]
+    if not support_vectors:
+        return tuple(found)
     with suppress(TooFewCards):
         support = train_vector_classifier(shown, seed)
         found.append(Beside(*(class_figures(support.name, one.labels, support.say(one), names) for one in sets)))
@@ -221,7 +237,7 @@ def _classes(shown: Cards, sets: Sequence[Cards], verdicts: Sequence[Verdict], s
 
 
 def _copies(net: FeatureNet, training: Cards, generated: Cards, shown: Cards, unseen: Cards) -> tuple[Copying, ...]:
-    """Copies by pixels and by features; unseen cards are held against those that were shown, which they are none of."""
+    """Copies by pixels and by features; unseen cards are held against those of `shown`, which they are none of."""
     features = {id(cards): net.measure(cards.pixels) for cards in (training, generated, shown, unseen)}
     return (
         copying(

@@ -8,18 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import CommitOperationAdd, HfApi, get_token, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from cardsynth.folder import metadata_file, picture_keys, read_metadata
+from cardsynth.hub_errors import LOG_IN, HubError, reason_of
 from cardsynth.kinds import SETTINGS, Kind, kind_of
 from cardsynth.readme import cards_card
 
@@ -28,11 +22,6 @@ Answer = TypeVar("Answer")
 LEFT_OUT_FOLDERS = ("checkpoints", "tensorboard", "prior")
 TEMPORARY = re.compile(r"^\.|^__pycache__$|~$|\.(tmp|temp|part|partial|lock|incomplete|swp|pyc)$|\.tmp[-._]")
 FILES_PER_FOLDER = 10_000  # https://huggingface.co/docs/hub/storage-limits
-LOG_IN = "Log in with `hf auth login`, or put a token with write access into the environment variable HF_TOKEN."
-
-
-class HubError(RuntimeError):
-    """What went wrong between this machine and the Hub, that nothing was lost, and what to do."""
 
 
 def push_run(
@@ -156,7 +145,7 @@ def ask_hub(
     except HubError:
         raise
     except Exception as error:
-        message = f"{what}: {_reason(error, repo_id, revision)}{then}"
+        message = f"{what}: {reason_of(error, repo_id, revision)}{then}"
     # Raised out here: an original that holds the token must not travel along as this error's context.
     for secret in filter(None, (token, get_token())):
         message = message.replace(secret, "***")
@@ -216,43 +205,6 @@ def _name_version(api: HfApi, repo_id: str, tag: str, repo_type: str) -> None:
             raise
         known = f"The files are uploaded, but {repo_id} has a version {tag} already, which stays as it is."
         raise HubError(f"{known} Push again with another --tag: nothing is uploaded twice.") from None
-
-
-def _reason(error: Exception, repo_id: str, revision: str | None = None) -> str:
-    chain = [error]
-    while cause := chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(cause)
-    statuses = [cause.response.status_code for cause in chain if getattr(cause, "response", None) is not None]
-    status = statuses[-1] if statuses else None
-
-    def among(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in chain)
-
-    if among(OfflineModeIsEnabled):
-        return "the environment variable HF_HUB_OFFLINE forbids it. Unset it."
-    if among(GatedRepoError):
-        return f"access to {repo_id} must be granted by its owner. Ask for it on its page."
-    if among(RevisionNotFoundError):
-        return f"{repo_id} has no revision {revision}. Look up its branches, tags and commits on its page."
-    if among(RepositoryNotFoundError):
-        return (
-            f"{constants.ENDPOINT} has no {repo_id}, or it is private and not open to you. Check the spelling. {LOG_IN}"
-        )
-    if status == 401:
-        return f"the Hub does not accept the token (401): it is wrong or has expired. {LOG_IN}"
-    if status == 403:
-        return (
-            f"the Hub forbids it (403): the token has no right to write to {repo_id}. Use a token with write access, "
-            "and an id that begins with your user name or an organisation that you may write to."
-        )
-    if status is not None and status >= 500:
-        return f"{constants.ENDPOINT} is in trouble (it answered {status}). Wait a little."
-    if any(type(cause).__module__.startswith(("httpx", "httpcore")) for cause in chain) and status is None:
-        return (
-            f"{constants.ENDPOINT} cannot be reached, or the connection broke off ({type(chain[-1]).__name__}: "
-            f"{chain[-1]}). Check the network."
-        )
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _files(folder: Path, left_out: tuple[str, ...] = ()) -> Iterator[Path]:

@@ -52,12 +52,12 @@ def in_short(evaluation: dict[str, Any]) -> list[Line]:
             Line("Its boxes right? (precision)", *_both(both, "box_precision"), True, False),
         ]
     for one in evaluation["distances"]:
-        name, both = one["name"], (_figure(one["generated"]), _figure(one["floor"]))
+        name, both = one["name"], (figure_of(one["generated"]), figure_of(one["floor"]))
         lines.append(Line(_QUESTIONS[name], *both, name in SHARES, name in SMALLER_IS_BETTER, one["net"]))
     for one in evaluation["copies"]:
         unit = _short(one["unit"].replace(",", " ("))
-        real = _figure(one["held_out_share"])
-        lines.append(Line(f"Copied? (near-copies by {unit})", _figure(one["share"]), real, True, True))
+        real = figure_of(one["held_out_share"])
+        lines.append(Line(f"Copied? (near-copies by {unit})", figure_of(one["share"]), real, True, True))
     return lines
 
 
@@ -77,10 +77,11 @@ def _short(text: str) -> str:
 
 
 def _both(of: dict[str, Any], name: str) -> tuple[Figure | None, Figure | None]:
-    return _figure(of["generated"][name]), _figure(of["held_out"][name])
+    return figure_of(of["generated"][name]), figure_of(of["held_out"][name])
 
 
-def _figure(values: dict[str, float] | None) -> Figure | None:
+def figure_of(values: dict[str, float] | None) -> Figure | None:
+    """A figure as JSON holds it; None where there is none."""
     return Figure(values["value"], values["low"], values["high"]) if values else None
 
 

@@ -1,0 +1,90 @@
+"""Figures of a sweep: each setting's values side by side, and cards of all its models on one sheet."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from cardsynth.metrics import Figure as Measured
+from cardsynth.plots import DARK, LIGHT, WARNING, NotebookFigure, show_rows
+from cardsynth.sweep import CARDS
+from cardsynth.sweep_config import Sweep
+from cardsynth.sweep_data import read_generated
+from cardsynth.sweep_factors import Factor, factors_of
+from cardsynth.sweep_rows import SweepRow
+from cardsynth.sweep_summary import Effect, effects, family_of, left_over
+
+SHOWN = ("KID", "recall", "class accuracy", "mask IoU")
+WIDE = 10  # times the least value that the largest may be before an axis of distances is logarithmic
+
+
+def plot_sweep(sweep: Sweep, rows: Sequence[SweepRow]) -> Figure:
+    """A row of panels for each swept setting, a panel for each measure: runs, mean and interval of 95 % of each value.
+
+    Only runs with a partner that differs in this setting alone are shown. Values that are better for sure than the
+    first one are dark, worse for sure red, others light. Raises ValueError where no run is done.
+    """
+    measures = [name for name in SHOWN if any(name in row.figures for row in rows)]
+    if not measures:
+        raise ValueError("no run of the sweep is judged yet; run it first")
+    factors = factors_of(sweep)
+    heights = [0.34 * len(factor.values) + 0.75 for factor in factors] or [1.0]
+    figure = NotebookFigure(figsize=(3.1 * len(measures) + 1.2, sum(heights)), dpi=100, layout="constrained")
+    panels = figure.subplots(len(heights), len(measures), squeeze=False, height_ratios=heights)
+    for column, name in enumerate(measures):
+        found = effects(factors, rows, name)
+        for factor, axes in zip(factors, panels[:, column], strict=False):
+            own = {one.value: one for one in found if one.factor == factor}
+            _draw_panel(axes, factor, family_of(factor, factors, rows, name), own)
+            axes.set_yticks(range(len(factor.values)), factor.values if not column else [], fontsize=8)
+            axes.set_ylim(len(factor.values) - 0.5, -0.5)
+            axes.set_title(factor.name if not column else "", loc="left", fontsize=9, fontweight="bold")
+        panels[-1, column].set_xlabel(name, fontsize=9)
+    return figure
+
+
+def _draw_panel(axes: Axes, factor: Factor, family: dict[str, dict[str, Measured]], found: dict[str, Effect]) -> None:
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8)
+    if not family:
+        axes.text(0, 0, "nothing to compare", transform=axes.transAxes, fontsize=8, color=WARNING)
+        axes.set_xticks([])
+        return
+    spread, freedom = left_over(family)
+    figures = [one.value for of in family.values() for one in of.values()]
+    for place, value in enumerate(factor.values):
+        own = list(family.get(value, {}).values())
+        if not own:
+            continue
+        effect = found.get(value)
+        colour = "#888888" if place == 0 else {1: DARK, 0: LIGHT, -1: WARNING}[effect.sure if effect else 0]
+        mean = float(np.mean([one.value for one in own]))
+        if freedom:
+            reach = float(stats.t.ppf(0.975, freedom)) * spread / math.sqrt(len(own))
+        else:
+            reach = math.hypot(*((one.high - one.low) / 2 for one in own)) / len(own)
+        axes.plot([one.value for one in own], [place] * len(own), ".", color="#bbbbbb", markersize=4, zorder=1)
+        axes.plot([mean - reach, mean + reach], [place] * 2, color=colour, linewidth=3, solid_capstyle="butt")
+        axes.plot(mean, place, "o", color=colour)
+        if place == 0:
+            axes.axvline(mean, color="#888888", linewidth=0.8, zorder=0)
+    if min(figures) > 0 and max(figures) > WIDE * min(figures):
+        axes.set_xscale("log", nonpositive="clip")
+        axes.set_xlim(min(figures) / 2, max(figures) * 2)
+
+
+def show_samples(sweep: Sweep, rows: Sequence[SweepRow], out: str | Path, columns: int = 10) -> Figure:
+    """The first cards of each run's model, a row a run, all from the same seeds: masks outlined.
+
+    Raises ValueError where no run is done.
+    """
+    done = [row.run for row in rows if not row.failed]
+    if not done:
+        raise ValueError("no run of the sweep has generated cards yet; run it first")
+    made = {run.name: read_generated(sweep, run, Path(out) / CARDS / run.name).pixels[:columns] for run in done}
+    return show_rows(made)
