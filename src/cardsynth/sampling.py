@@ -30,6 +30,8 @@ from cardsynth.veils import KnownCards
 
 AnyModel = TrainedModel | BaselineModel
 
+GRID_PADDING = 2  # pixels between the cards of a grid
+
 
 @dataclass(frozen=True)
 class GeneratedBatch:
@@ -248,11 +250,16 @@ def _write_batch(writer: CardWriter, model: AnyModel, how: dict[str, Any], batch
         writer.add(row, encode_png(image), None if mask is None else encode_png(mask))
 
 
+def grid_columns(count: int) -> int:
+    """Columns of a sample grid of so many cards, which is about as wide as high."""
+    return max(1, round(count**0.5))
+
+
 def card_grid(pixels: torch.Tensor, columns: int, with_masks: bool = True, zoom: int = 1) -> Image.Image:
     """A picture of cards uint8 (N, C, H, W) in rows of `columns`, each with its mask to its right where it has one."""
     shown = pixels[:, :3]
     if with_masks and pixels.shape[1] == 4:
         shown = torch.cat([shown, pixels[:, 3:].expand(-1, 3, -1, -1)], dim=3)
-    grid = make_grid(shown, nrow=columns, padding=2, pad_value=128)
+    grid = make_grid(shown, nrow=columns, padding=GRID_PADDING, pad_value=128)
     image = Image.fromarray(grid.permute(1, 2, 0).numpy())
     return image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)

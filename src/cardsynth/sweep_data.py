@@ -68,13 +68,13 @@ def _held_out_names(folder: Path) -> frozenset[str]:
     return frozenset(cards[index].name for index in split_cards(cards, (1 - HELD_OUT_SHARE, HELD_OUT_SHARE))["val"])
 
 
-def training_cards(sweep: Sweep, run: SweepRun, out: Path, as_judged: bool = False) -> Cards:
+def training_cards(sweep: Sweep, run: SweepRun, out: str | Path, as_judged: bool = False) -> Cards:
     """The cards that a run is trained on, at its size, or as all are judged; raises CardError for what cannot be read.
 
     As judged: at the size of all, without the ground around them.
     """
     source, config = sweep.source_of(run.data), run.config
-    folder = _folder(source, out / DATA / run.data)
+    folder = _folder(source, Path(out) / DATA / run.data)
     if as_judged and not source.ground:
         height, width = sweep.judged_size
         config = config.replace(height=height, width=width)

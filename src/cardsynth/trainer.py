@@ -31,7 +31,7 @@ from cardsynth.runs import (
     start_run,
 )
 from cardsynth.safeguards import TrainingError, fitting_memory, saving, what_is_safe
-from cardsynth.sampling import AnyModel, card_grid, generate
+from cardsynth.sampling import AnyModel, card_grid, generate, grid_columns
 from cardsynth.validation import Validation, hold_out
 
 
@@ -266,7 +266,7 @@ class Trainer:
             with self._saving(), self._fitting_memory():
                 batches = list(generate(self.averaged_model(), range(self.config.eval_batch_size), progress=False))
                 pixels = torch.cat([batch.pixels for batch in batches])
-                grid = card_grid(pixels, columns=max(1, round(len(pixels) ** 0.5)))
+                grid = card_grid(pixels, grid_columns(len(pixels)))
                 self.recorder.save_grid(grid, path, self.step)
         self.accelerator.wait_for_everyone()
         return path
