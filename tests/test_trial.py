@@ -7,6 +7,7 @@ import torch
 from cardsynth.__main__ import main
 from cardsynth.arms import Sources, cards_of_arm, filter_cards, make_cards
 from cardsynth.cards import Cards, stack_cards
+from cardsynth.evaluation import select
 from cardsynth.folder import CardError
 from cardsynth.render import draw_cards, render_cards
 from cardsynth.runs import RunError
@@ -120,6 +121,17 @@ def test_arms_learn_from_what_they_say(data):
     assert not cards.pixels[len(real) :, 3].any()
     assert torch.equal(synthetic.pixels[:3], pasted.pixels[:3])
     assert torch.equal(synthetic.pixels[3:], others.pixels[:3])
+
+
+def test_all_classes_are_among_the_first_cards_of_folders_sorted_by_class(data):
+    by_class = torch.argsort(data.drawn.labels, stable=True)
+    sources = Sources(data.real, data.clean, select(data.drawn, by_class))
+    made = make_cards("drawn", sources, 6, 0, None)
+    assert made.class_counts == dict.fromkeys(CLASSES, 2)
+    kept = filter_cards(select(data.drawn, by_class), data.real, 6, 0)
+    for cards in (made, kept):
+        alone, _ = cards_of_arm(ARMS["drawn_only"], sources, {"drawn": cards}, 3)
+        assert alone.class_counts == dict.fromkeys(CLASSES, 1)
 
 
 def test_arms_without_their_cards_are_left_out(data):

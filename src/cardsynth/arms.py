@@ -45,9 +45,10 @@ def train_generator(config: TrainingConfig, real: Cards, run: Path) -> None:
 def make_cards(kind: str, sources: Sources, count: int, seed: int, run: Path, generated: Cards | None = None) -> Cards:
     """`count` synthetic cards of a kind, of the real cards' classes; `run`: the generator, where the kind takes one.
 
-    generated: each class in turn. filtered: those of the `generated` cards that a judge doubts least. drawn: the first
-    of the sources' drawn cards. pasted, painted: the damaged classes in turn, the damages of `pasting.move_damage`.
-    Raises CardError where there are no drawn cards.
+    All come with their classes in turn, so that the first of them are of every class too. filtered: those of the
+    `generated` cards that a judge doubts least. drawn: some of the sources' drawn cards, settled by the seed. pasted,
+    painted: of the damaged classes, the damages of `pasting.move_damage`. Raises CardError where there are no drawn
+    cards.
     """
     if kind == "pasted":
         return paste_damage(sources.real, count, seed, sources.clean)
@@ -55,7 +56,8 @@ def make_cards(kind: str, sources: Sources, count: int, seed: int, run: Path, ge
         if sources.drawn is None:
             raise CardError("the trial has no drawn cards; give a folder of them, or leave the drawn arms out")
         drawn = relabel(sources.drawn, sources.real.label_names)
-        return select(drawn, torch.arange(min(count, len(drawn))))
+        mixed = torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed))
+        return select(drawn, _in_turn(mixed, drawn)[:count])
     if kind == "painted":
         return _painted(sources, count, seed, run)
     if kind == "generated":
@@ -102,10 +104,16 @@ def filter_cards(generated: Cards, real: Cards, count: int, seed: int) -> Cards:
     )
     copied = torch.tensor(copies.distance) < copies.threshold
     doubt = 2.0 * copied + (verdict.labels != generated.labels).float() + (1 - agree)
-    order = torch.argsort(doubt, stable=True)
-    of_class = [order[generated.labels[order] == number] for number in range(max(1, len(generated.label_names)))]
-    share = -(-count // len(of_class))
-    return select(generated, torch.cat([places[:share] for places in of_class])[:count])
+    return select(generated, _in_turn(torch.argsort(doubt, stable=True), generated)[:count])
+
+
+def _in_turn(order: torch.Tensor, cards: Cards) -> torch.Tensor:
+    """Places of cards in an order, rearranged so that classes take turns: the first of each, then the second, ..."""
+    labels = cards.labels[order]
+    ranks = torch.zeros_like(order)
+    for label in labels.unique():
+        ranks[labels == label] = torch.arange(int((labels == label).sum()))
+    return order[torch.argsort(ranks, stable=True)]
 
 
 def cards_of_arm(arm: Arm, sources: Sources, made: dict[str, Cards], count: int) -> tuple[Cards, Cards | None]:

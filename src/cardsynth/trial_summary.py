@@ -121,7 +121,7 @@ def what_it_shows(figures: Sequence[ArmFigures]) -> list[str]:
 
 
 def _name(one: ArmFigures) -> str:
-    return f"`{one.arm}` ({one.ratio} to 1)"
+    return f"`{one.arm}` ({one.ratio} to 1)" if one.ratio else f"`{one.arm}`"
 
 
 def _names(several: Sequence[ArmFigures]) -> str:
