@@ -21,6 +21,8 @@ from cardsynth.runs import RunError, read_log, read_manifest
 from cardsynth.sampling import generate, open_model, write_cards
 from cardsynth.variety import VarietyProbe
 
+pytestmark = pytest.mark.filterwarnings("ignore:mode collapse")
+
 KINDS = ("dcgan", "vae")
 SIZES = [(64, 64), (80, 64), (160, 128), (320, 256), (40, 32), (24, 56), (41, 33), (8, 8)]
 
