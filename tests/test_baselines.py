@@ -21,6 +21,8 @@ from cardsynth.runs import RunError, read_log, read_manifest
 from cardsynth.sampling import generate, open_model, write_cards
 from cardsynth.variety import VarietyProbe
 
+pytestmark = pytest.mark.filterwarnings("ignore:mode collapse")
+
 KINDS = ("dcgan", "vae")
 SIZES = [(64, 64), (80, 64), (160, 128), (320, 256), (40, 32), (24, 56), (41, 33), (8, 8)]
 
@@ -52,8 +54,6 @@ def test_nets_take_any_size_channels_and_classes(size, channels, classes):
     shape = (2, channels, *size)
     assert CardGenerator(size, channels, 10, classes, **width)(latents, weights).shape == shape
     for norm in ("spectral", "batch"):
-        if norm == "batch" and size == (8, 8):
-            continue
         assert CardDiscriminator(size, channels, classes, norm=norm, **width)(images, weights).shape == (2,)
     vae = CardAutoencoder(size, channels, 10, classes, **width)
     assert vae(latents, weights).shape == shape
@@ -157,7 +157,7 @@ def test_what_only_diffusion_can_do_is_refused_in_words(run, model, cards):
         estimate_run(model.config, cards)
 
 
-def test_commands_train_generate_and_judge(cardsynth, card_folder, tmp_path):
+def test_commands_train_and_generate(cardsynth, card_folder, tmp_path):
     for kind in KINDS:
         run, made = tmp_path / kind, tmp_path / f"{kind}_cards"
         options = ("--preset", f"smoke_{kind}", "--data", card_folder, "--out", run, "--max-train-steps", "2")
@@ -168,8 +168,6 @@ def test_commands_train_generate_and_judge(cardsynth, card_folder, tmp_path):
         assert code == 0, said
         code, said = cardsynth("generate", "--model", run, "--steps", "5", "--out", tmp_path / "none")
         assert (code, "num_inference_steps mean nothing for it" in said) == (1, True)
-    code, said = cardsynth("evaluate", "--real", card_folder, "--generated", made, "--size", "40x32")
-    assert code == 0, said
     code, said = cardsynth("train", "--preset", "vae", "--data", card_folder, "--width", "4")
     assert (code, "widths from 8, not 80x4" in said) == (1, True)
 
