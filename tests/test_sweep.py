@@ -20,6 +20,7 @@ from cardsynth.sweep_data import draw_data, judging_cards, training_cards
 from cardsynth.sweep_file import read_sweep
 from cardsynth.sweep_report import write_sweep_report
 from cardsynth.sweep_rows import read_rows
+from cardsynth.sweep_timing import TIMES, steps_of
 from cardsynth.training import train
 
 STYLED = {"styles": ["a"], "classes": ["CLEAN", "FULL_CARD"]}
@@ -65,7 +66,8 @@ def test_each_run_is_a_run_folder_and_a_row(swept):
     assert "loss is nan" in diverged.failed
     assert not diverged.figures
     assert {"KID", "recall", "class accuracy", "mask IoU", "near-copies"} <= base.figures.keys()
-    assert base.figures.keys() - unlabelled.figures.keys() == {"class accuracy"}
+    assert "class accuracy" not in unlabelled.figures
+    assert {"KID", "recall", "near-copies"} <= unlabelled.figures.keys()
     assert base.net == unlabelled.net
     assert base.real["class accuracy"].value > 0.8
     assert base.steps == 3
@@ -156,8 +158,6 @@ def test_a_killed_sweep_goes_on_within_a_run_and_ends_as_an_unbroken_one(tmp_pat
 def test_equal_time_gives_each_run_steps_of_its_own_cost(tmp_path):
     wide = {"block_out_channels": [32, 64], "layers_per_block": 3}
     sweep = read_sweep(written(tmp_path, list=[{}, wide, {"learning_rate": 1e-3}], seconds=1.0))
-    from cardsynth.sweep_timing import TIMES, steps_of
-
     steps = [run.config.max_train_steps for run in steps_of(sweep, tmp_path, one_thread=True).runs]
     assert steps[0] == steps[2] > 1.3 * steps[1] > 0
     kept = (tmp_path / TIMES).read_text()
