@@ -173,7 +173,7 @@ def evaluate(
         missing=tuple(name for name, count in generated.class_counts.items() if not count),
         how=how,
         seed=seed,
-        distances=_distances(measured or own, shuffled(generated, seed), others, reference),
+        distances=_distances(measured or own, shuffled(generated, seed), others, reference, labelled),
         classes=_classes(shown, sets, verdicts, seed, support_vectors) if labelled and len(label_names) > 1 else (),
         masks=masks[0],
         held_out_masks=masks[1],
@@ -181,16 +181,24 @@ def evaluate(
     )
 
 
-def _distances(net: FeatureNet, generated: Cards, others: Cards, reference: Cards) -> tuple[Distance, ...]:
-    """The figures of generated cards and of as many real ones of the same classes, against the same real reference."""
-    counts = [
-        torch.bincount(cards.labels[:MOST], minlength=len(cards.label_names) or 1) for cards in (generated, others)
-    ]
-    counts = torch.minimum(*counts)
+def _distances(
+    net: FeatureNet, generated: Cards, others: Cards, reference: Cards, labelled: bool
+) -> tuple[Distance, ...]:
+    """The figures of generated cards and of as many real ones of the same classes, against the same real reference.
+
+    labelled: whether the generated cards were made class by class; else they and the real ones are of random classes.
+    """
+    if labelled:
+        counts = [
+            torch.bincount(cards.labels[:MOST], minlength=len(cards.label_names) or 1) for cards in (generated, others)
+        ]
+        one, other = (_of_classes(cards, torch.minimum(*counts)) for cards in (generated, others))
+    else:
+        some = torch.arange(min(len(generated), len(others), MOST))
+        one, other = (select(cards, some) for cards in (generated, others))
     reference = _of_classes(reference, torch.bincount(reference.labels[:MOST]))
-    one, other = (_of_classes(cards, counts) for cards in (generated, others))
     features = [net.measure(cards.pixels) for cards in (one, other)]
-    real, labels, real_labels = net.measure(reference.pixels), one.labels, reference.labels
+    real, labels, real_labels = net.measure(reference.pixels), one.labels if labelled else None, reference.labels
     tag = net.tag(len(features[0]), len(real), generated.size)
     fd = "FID" if net.name.startswith("inception") else "FD"
     rows = [

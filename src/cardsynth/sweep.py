@@ -141,8 +141,8 @@ def _train_and_judge(run: SweepRun, sweep: Sweep, out: Path, alone: bool) -> str
         reason = str(error).splitlines()[0]
         write_atomically(place / FAILED, (json.dumps({"reason": reason}) + "\n").encode())
         return f"{run.name}: failed, {reason}"
-    kid = figures.distance("KID")
-    return f"{run.name}: KID {kid.generated.text() if kid.generated else kid.refused}"
+    found = figures.distance("KID")
+    return f"{run.name}: KID {found.generated.text() if found.generated else found.refused}"
 
 
 def _train(run: SweepRun, cards: Cards, place: Path, alone: bool) -> None:
