@@ -23,12 +23,13 @@ USUAL = "unipc"  # the sampler of a run whose own adds noise on the way
 class LatentModel(Protocol):
     """A model as a map from latents to cards.
 
-    labels: its classes, or none. latent_shape: of one card's latent. A latent is standard normal; that of a seed does
-    not depend on anything else.
+    labels: its classes, or none. has_mask: whether its cards have one. latent_shape: of one card's latent. A latent is
+    standard normal; that of a seed does not depend on anything else.
     """
 
     name: str
     labels: tuple[str, ...]
+    has_mask: bool
     latent_shape: tuple[int, ...]
 
     def seed_latents(self, seeds: Sequence[int]) -> torch.Tensor:
@@ -60,6 +61,11 @@ class DiffusionLatents:
     def labels(self) -> tuple[str, ...]:
         """The model's classes."""
         return self.model.labels
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether its cards have masks."""
+        return self.model.has_mask
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
