@@ -16,18 +16,19 @@ from cardsynth.walks import Labels, spherical
 
 # Sampling that can be followed backwards; see `invert`.
 INVERTIBLE = {"sampler": "ddim", "num_inference_steps": 50, "guidance_scale": 1.0, "mixed_precision": "no"}
-ROUNDS = 3  # in which the net's answer at the noisier end of a step is found
+# A step back is found when a round changes it by no more than this, root mean square, or after so many rounds: what is
+# left of its error grows a thousandfold on the way to the card, where the net chooses between layouts.
+TOLERANCE, MOST_ROUNDS = 1e-5, 30
 
 
 def invert(model: LatentModel, cards: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
     """Latents float32 (B, *latent_shape) that cards uint8 (B, C, H, W) of the model's size are made of, about.
 
     class_weights: of the cards, float32 (B, classes); None for a model without classes. A card without a mask is taken
-    for one without damage. A diffusion model is followed backwards step by step (DDIM inversion, Song et al. 2021,
-    section 4.3). Each step is solved by `ROUNDS` fixed-point iterations (Pan et al. 2023), for a step that asks the
-    net at its less noisy end alone loses some cards altogether. That takes `latents_of(model, **INVERTIBLE)`: DDIM, in
-    full precision, and unguided, for guidance is not undone by going back. Raises ValueError for another sampler, for
-    a model that cannot be inverted, and for cards that do not fit.
+    for one without damage. A diffusion model, of `latents_of(model, **INVERTIBLE)`, is followed backwards step by step
+    (DDIM inversion, Song et al. 2021, section 4.3), each step solved for its noisier end by fixed-point iteration (Pan
+    et al. 2023): asked at the less noisy end alone, as is usual, the net leads one card in twenty astray. Raises
+    ValueError for a sampler other than DDIM, a model without a way back, and cards that do not fit.
     """
     cards = _with_mask(model, cards)
     if not isinstance(model, DiffusionLatents):
@@ -54,13 +55,18 @@ def _backwards(model: DiffusionLatents, predict: Callable, images: torch.Tensor,
     for step in range(1, len(timesteps)):
         before, after = alphas[step - 1], alphas[step]
         on_device, found = timesteps[step].to(images.device), images
-        for _ in range(ROUNDS):
+        for _ in range(MOST_ROUNDS):
             if stopped.is_set():
                 raise CancelledError
             output = predict(found, on_device, guided[step])
             clean = predict_clean_images(noise_scheduler, output, found, timesteps[step])
             noise = (images - before**0.5 * clean) / (1 - before) ** 0.5
-            found = after**0.5 * clean + (1 - after) ** 0.5 * noise
+            better = after**0.5 * clean + (1 - after) ** 0.5 * noise
+            moving = (better - found).square().mean(dim=(1, 2, 3), keepdim=True).sqrt() > TOLERANCE
+            # A card that is found stays, however long the others take.
+            found = torch.where(moving, better, found)
+            if not moving.any():
+                break
         images = found
     return images
 
@@ -77,6 +83,8 @@ def vary(
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"the strength of a variation lies in 0 to 1, and is {strength:g}")
+    if len(cards) not in (1, len(seeds)):
+        raise ValueError(f"there are {len(cards)} cards and {len(seeds)} seeds; give one card, or one for each seed")
     cards = _with_mask(model, cards).expand(len(seeds), -1, -1, -1)
     weights, noise = class_weights(model, seeds, labels), model.seed_latents(seeds)
     if not isinstance(model, DiffusionLatents):

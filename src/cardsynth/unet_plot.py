@@ -70,10 +70,10 @@ def draw_unet(unet: UNet2DModel, patch_size: int = 1) -> Figure:
     """
     blocks = read_blocks(unet)
     levels = 1 + max(block.level for block in blocks)
-    figure = NotebookFigure(figsize=(9.5, 1.25 * (levels + 1) + 0.7), dpi=100)
+    figure = NotebookFigure(figsize=(9.5, 1.05 * (levels + 1) + 0.9), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
-    axes.set(xlim=(-1.25, 10.25), ylim=(-(levels + 1) - 0.1, 1.0))
+    axes.set(xlim=(-1.25, 10.25), ylim=(-levels - 0.45, 1.0))
     step = 3.0 / max(1, levels)
     places = {}
     for block in blocks:
@@ -122,11 +122,15 @@ def _draw_ends(axes: Axes, unet: UNet2DModel, patch_size: int, places: dict) -> 
     height, width = (side, side) if isinstance(side, int) else side
     size = f"{height}x{width}"
     folded = f"\n({patch_size}x{patch_size} pixels folded)" if patch_size > 1 else ""
-    axes.text(left, 0.86, f"noisy: {config.in_channels} ch, {size}{folded}", ha="center", va="top", fontsize=9)
-    axes.text(right, 0.86, f"answer: {config.out_channels} ch, {size}", ha="center", va="top", fontsize=9)
+    _arrow(axes, (left, 0.58), (left, 0.34), DARK)
+    _arrow(axes, (right, 0.34), (right, 0.58), DARK)
+    axes.text(left, 0.62, f"noisy: {config.in_channels} ch, {size}{folded}", ha="center", va="bottom", fontsize=9)
+    axes.text(right, 0.62, f"answer: {config.out_channels} ch, {size}{folded}", ha="center", va="bottom", fontsize=9)
     dimension = unet.time_embedding.linear_2.out_features
-    told = "timestep" if config.num_class_embeds is None else f"timestep + class (of {config.num_class_embeds})"
-    axes.text(4.5, 0.86, f"every ResNet is told: {told}, as {dimension} numbers", ha="center", va="top", fontsize=8)
+    classes = (config.num_class_embeds or 1) - 1
+    told = f"the timestep and the class ({classes}, or none)" if classes else "the timestep"
+    text = f"every ResNet block is told {told},\nas a sum of embeddings of {dimension} numbers"
+    axes.text(4.5, 0.62, text, ha="center", va="bottom", fontsize=8)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str, dashed: bool = False) -> None:
