@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from cardsynth.baseline_config import BaselineConfig
 from cardsynth.config import PRESETS, TrainingConfig, get_preset, load_config, save_config
 
 # The published runs, from their reports: size, epochs, batch, warm-up.
@@ -39,7 +40,9 @@ def test_a_file_replaces_only_what_it_names(tmp_path):
 def test_settings_are_frozen_and_annotated():
     with pytest.raises(dataclasses.FrozenInstanceError):
         get_preset("demo").seed = 3
-    assert set(TrainingConfig.__annotations__) == {field.name for field in dataclasses.fields(TrainingConfig)}
+    for settings in (TrainingConfig, BaselineConfig):
+        annotated = {name for kind in settings.mro()[:-1] for name in vars(kind).get("__annotations__", {})}
+        assert annotated - {"conditions"} == {field.name for field in dataclasses.fields(settings)} - {"conditions"}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,25 @@ def test_settings_are_frozen_and_annotated():
 def test_values_out_of_range_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 0}, "width must be above 0"),
+        ({"adam_beta1": 1.0}, "adam_beta1 must be at least 0 and below 1"),
+        ({"max_channels": 32}, r"max_channels must be at least base_channels \(64\)"),
+        ({"push_to_hub": True}, "push_to_hub needs hub_model_id"),
+    ],
+)
+def test_values_of_baselines_out_of_range_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        BaselineConfig(**change)
+
+
+def test_settings_of_a_baseline_without_a_preset_are_read_back(tmp_path):
+    save_config(BaselineConfig(kind="vae", height=40), tmp_path / "settings.json")
+    assert load_config(tmp_path / "settings.json") == BaselineConfig(kind="vae", height=40)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from cardsynth.cache import fingerprint_of, number_labels, read_folder
 from cardsynth.conditions import LIMITS, column_of, darkness_of
-from cardsynth.config import Fit, TrainingConfig
 from cardsynth.reading import Reading
+from cardsynth.run_config import Fit, RunConfig
 
 MOST_LOOKED_AT = 2000  # cards, evenly spread, of which ranges are told
 GPU_SHARE = 1 / 4  # of a GPU's free memory that pixels may take; the rest is the training's
@@ -180,7 +180,7 @@ def balance_report(cards: Cards) -> str:
     return "\n".join(lines)
 
 
-def cards_for(config: TrainingConfig, source: str | Path) -> Cards:
+def cards_for(config: RunConfig, source: str | Path) -> Cards:
     """Cards of a folder or a Hub id, read as training settings say; raises as `read_cards` does."""
     return read_cards(
         source,

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from cardsynth.config import TrainingConfig
+from cardsynth.run_config import RunConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +30,7 @@ def resolve_precision(mixed_precision: str, device: torch.device) -> str:
     return "no"
 
 
-def build_accelerator(config: TrainingConfig) -> Accelerator:
+def build_accelerator(config: RunConfig) -> Accelerator:
     """An Accelerator for the settings' device and precision, also where the process had one of another precision."""
     AcceleratorState._reset_state(reset_partial_state=False)
     probe = Accelerator(cpu=config.cpu)

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cardsynth.cards import Cards
-from cardsynth.config import TrainingConfig
 from cardsynth.recorder import TrainingStep
+from cardsynth.run_config import RunConfig
 from cardsynth.runs import checkpoints
 from cardsynth.training import train, with_progress
 
 
-def drive_training(
-    config: TrainingConfig, cards: Cards, run: Path, resume: bool = False, overwrite: bool = False
-) -> None:
+def drive_training(config: RunConfig, cards: Cards, run: Path, resume: bool = False, overwrite: bool = False) -> None:
     """Train to the end, as `drive` does; raises what `train` raises."""
     drive(train(config, cards, run, resume=resume, overwrite=overwrite), run)
 

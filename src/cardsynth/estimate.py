@@ -14,12 +14,14 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
+from cardsynth.baseline_config import BaselineConfig
 from cardsynth.cards import GPU_SHARE, Cards
 from cardsynth.config import TrainingConfig
 from cardsynth.device import resolve_precision
 from cardsynth.learner import Learner
 from cardsynth.model import build_unet
 from cardsynth.order import total_train_steps
+from cardsynth.run_config import RunConfig
 from cardsynth.runs import describe_machine
 from cardsynth.validation import hold_out
 
@@ -75,15 +77,19 @@ class Estimate:
         return "\n".join(lines)
 
 
-def estimate_run(
-    config: TrainingConfig, cards: Cards, memory_gb: float | None = None, timed_steps: int = 10
-) -> Estimate:
+def estimate_run(config: RunConfig, cards: Cards, memory_gb: float | None = None, timed_steps: int = 10) -> Estimate:
     """What training on these cards takes here: counted on a net without numbers, and timed over a few steps.
 
     memory_gb: memory to fit, in 10^9 bytes; default: what is free on the device. With it given nothing is timed, so
     that another machine's GPU can be asked for. Nothing is written. Raises EstimateError for a run that cannot fit,
-    one card at a time, and ValueError for memory of 0 or less.
+    one card at a time, and ValueError for memory of 0 or less and for a
+    DCGAN or a VAE.
     """
+    if isinstance(config, BaselineConfig):
+        raise ValueError(
+            "what a run takes is estimated for diffusion alone: a DCGAN or a VAE trains in minutes, so start it, watch"
+            " the time left, and stop it (Ctrl-C loses nothing)"
+        )
     if memory_gb is not None and memory_gb <= 0:
         raise ValueError(f"memory_gb must be above 0, and is {memory_gb}")
     device = torch.device("cuda" if torch.cuda.is_available() and not config.cpu else "cpu")

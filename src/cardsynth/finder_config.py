@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cardsynth.config import Fit
 from cardsynth.options import Text
+from cardsynth.run_config import Fit
 
 
 @dataclass(frozen=True)

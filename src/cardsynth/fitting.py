@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cardsynth.config import Fit
 from cardsynth.folder import CardError
+from cardsynth.run_config import Fit
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # what Pillow warns of as a decompression bomb
 

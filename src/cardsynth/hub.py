@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from cardsynth.folder import metadata_file, picture_keys, read_metadata
-from cardsynth.kinds import SETTINGS, kind_of
+from cardsynth.kinds import SETTINGS, Kind, kind_of
 from cardsynth.readme import cards_card
 
 Answer = TypeVar("Answer")
@@ -115,18 +115,18 @@ def pull_run(
     *,
     revision: str | None = None,
     token: str | None = None,
-    pieces: tuple[str, ...] | None = None,
+    kinds: tuple[Kind, ...] = (),
 ) -> Path:
     """Return a run folder on this machine: `model` itself if it is one, else a download of the Hub model of that id.
 
-    `revision` is a branch, tag or commit on the Hub. pieces: files, as patterns, that it must have; by default those
-    of its kind. Downloads lie in the Hub's cache, are not fetched again, and serve where the Hub cannot be asked;
-    `checkpoints/` and `tensorboard/` are left out.
+    `revision` is a branch, tag or commit on the Hub. kinds: those that it may be of, the first of which it is taken for
+    where it is of none of them; default: any. Downloads lie in the Hub's cache, are not fetched again, and serve where
+    the Hub cannot be asked; `checkpoints/` and `tensorboard/` are left out.
     Raises HubError if `model` is neither a run folder nor a model on the Hub, or if the download fails.
     """
     path = Path(model).expanduser()
     if path.exists():
-        return _whole(path, pieces, "run folder")
+        return _whole(path, kinds, "run folder")
     repo_id = str(model)
     if _malformed(repo_id):
         raise HubError(f"There is no run folder {repo_id}, and it is no Hub id like USER/NAME either. Check the path.")
@@ -135,7 +135,7 @@ def pull_run(
 
     where = {"revision": revision, "ignore_patterns": unwanted}
     folder = Path(ask_hub(lambda key: snapshot_download(repo_id, token=key, **where), what, repo_id, revision, token))
-    return _whole(folder, pieces, f"run folder (it is what the Hub holds as {repo_id})")
+    return _whole(folder, kinds, f"run folder (it is what the Hub holds as {repo_id})")
 
 
 def ask_hub(
@@ -267,9 +267,10 @@ def _files(folder: Path, left_out: tuple[str, ...] = ()) -> Iterator[Path]:
                 yield file
 
 
-def _whole(folder: Path, pieces: tuple[str, ...] | None, kind: str) -> Path:
-    _require(folder, (), kind)
-    _require(folder, kind_of(folder).pieces if pieces is None else pieces, kind)
+def _whole(folder: Path, kinds: tuple[Kind, ...], what: str) -> Path:
+    _require(folder, (), what)
+    kind = kind_of(folder)
+    _require(folder, (kind if not kinds or kind in kinds else kinds[0]).pieces, what)
     return folder
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cardsynth.config import Fit
 from cardsynth.options import SIZE_HELP, Text, parse_size
+from cardsynth.run_config import Fit
 
 
 def evaluate(

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cardsynth.baseline_config import DCGAN, VAE
+from cardsynth.baseline_readme import baseline_card
 from cardsynth.finder_readme import finder_card
 from cardsynth.readme import model_card
 from cardsynth.runs import FINDER, TEXT, read_manifest
@@ -23,6 +25,10 @@ class Kind:
 DIFFUSION_MODEL = Kind(
     ("model_index.json", "unet/config.json", "unet/*.safetensors", "scheduler/scheduler_config.json"), model_card
 )
+BASELINES = {
+    DCGAN: Kind(("generator/config.json", "generator/*.safetensors", *SETTINGS), baseline_card),
+    VAE: Kind(("vae/config.json", "vae/*.safetensors", *SETTINGS), baseline_card),
+}
 DAMAGE_FINDER = Kind(("config.json", "model.safetensors", *SETTINGS), finder_card)
 TEXT_ADAPTERS = Kind(("pytorch_lora_weights.safetensors", *SETTINGS), text_card)
 TEXT_MODEL = Kind(("model_index.json", "unet/*.safetensors", "vae/*.safetensors", *SETTINGS), text_card)
@@ -31,6 +37,8 @@ TEXT_MODEL = Kind(("model_index.json", "unet/*.safetensors", "vae/*.safetensors"
 def kind_of(run: Path) -> Kind:
     """The kind of a run folder, by its manifest; without one, a diffusion model."""
     kind = read_manifest(run).get("kind")
+    if kind in BASELINES:
+        return BASELINES[kind]
     if kind == FINDER:
         return DAMAGE_FINDER
     if kind == TEXT:

@@ -1,15 +1,17 @@
-"""What one optimiser step is made of: net, noise, loss, optimiser and averages, on one device; no files."""
+"""What one optimiser step of diffusion is made of: net, noise, loss, optimiser and averages, on one device."""
 
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
+from pathlib import Path
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 
+from cardsynth.batches import StepBatches
 from cardsynth.cards import Cards, normalize
 from cardsynth.conditions import hide_numbers, with_numbers
 from cardsynth.config import TrainingConfig
@@ -23,24 +25,25 @@ from cardsynth.diffusion import (
     training_target,
 )
 from cardsynth.model import build_unet
-from cardsynth.order import balanced_indices, batch_indices, build_optimizer, steps_per_epoch, total_train_steps
+from cardsynth.order import build_optimizer
+from cardsynth.runs import TrainedModel, save_average, save_model
 
 
 class Learner:
     """Net, optimiser and averages of a run, and its steps; `shown`: indices of the cards to learn from, default all."""
 
+    figures: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
+    guard = None
+
     def __init__(self, config: TrainingConfig, cards: Cards, shown: torch.Tensor | None = None) -> None:
-        if cards.size != config.size:
-            raise ValueError(f"the cards measure {cards.size} and the settings say {config.size} (height, width)")
         for condition in config.conditions:
             if not cards.knows(condition):
                 lacking = {"covered": "masks", "darkness": "`darkness` or `damages` in their metadata"}[condition]
                 raise ValueError(f"conditions names {condition}, and {cards.source or 'the cards'} have no {lacking}")
-        if config.balance_classes and not cards.label_names:
-            raise ValueError(f"balance_classes takes labels, and {cards.source or 'the cards'} have none")
         self.config = config
         self.accelerator = build_accelerator(config)
-        self.device = self.accelerator.device
+        self.device, processes = self.accelerator.device, self.accelerator.num_processes
+        self._batches = StepBatches(config, cards, shown, self.device, self.accelerator.process_index, processes)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             unet = build_unet(config, cards.pixels.shape[1], len(cards.label_names))
@@ -52,11 +55,8 @@ class Learner:
         self.noise_scheduler = build_noise_scheduler(
             config.beta_schedule, config.prediction_type, config.num_train_timesteps
         )
-        self._shown = torch.arange(len(cards)) if shown is None else shown
-        of_label = cards.labels.cpu()[self._shown]
-        self._members = [torch.nonzero(of_label == label).flatten().numpy() for label in of_label.unique()]
-        self.total_steps = total_train_steps(config, len(self._shown), self.accelerator.num_processes)
-        self.epoch_steps = steps_per_epoch(config, len(self._shown), self.accelerator.num_processes)
+        self.total_steps, self.epoch_steps = self._batches.total_steps, self._batches.epoch_steps
+        self.cards_per_step = self._batches.cards_per_step
         optimizer, self.lr_scheduler = build_optimizer(config, unet.parameters(), self.total_steps)
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
         self.averages = {
@@ -67,7 +67,7 @@ class Learner:
             average.to(self.device)
         self.accelerator.register_for_checkpointing(self.lr_scheduler, *self.averages.values())
         self.parameters = list(unet.parameters())
-        self.cards = cards.to(self.device)
+        self.cards = self._batches.cards
         timesteps = torch.arange(config.num_train_timesteps)
         self._weights = loss_weights(
             self.noise_scheduler, timesteps, config.loss_weighting, config.snr_gamma, config.snr_floor
@@ -77,12 +77,6 @@ class Learner:
         self._in_threads = self.device.type == "cpu" and self.accelerator.num_processes == 1 and not config.dropout
         self.micro_batch = config.train_batch_size
         self._net = compile_net(self.unet, config.compile_mode, self.device, self._try_out)
-
-    @property
-    def cards_per_step(self) -> int:
-        """Cards of one optimiser step, on all processes."""
-        config = self.config
-        return config.train_batch_size * config.gradient_accumulation_steps * self.accelerator.num_processes
 
     def optimise(self, step: int) -> torch.Tensor:
         """Take optimiser step `step` (from 0); returns its loss and gradient norm, (2,), not waited for.
@@ -118,14 +112,8 @@ class Learner:
 
     def _gradients(self, step: int) -> torch.Tensor:
         """Add up the gradients of a step's batches; returns its loss, (), on the device."""
-        config, rank = self.config, self.accelerator.process_index
-        share = config.train_batch_size * config.gradient_accumulation_steps
-        if config.balance_classes:
-            places = balanced_indices(config.seed, step, self.cards_per_step, self._members)
-        else:
-            places = batch_indices(config.seed, step, self.cards_per_step, len(self._shown))
-        indices = self._shown[places[rank * share : (rank + 1) * share]]
-        seed = int(np.random.SeedSequence([config.seed, 1, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+        config, indices = self.config, self._batches.indices(step)
+        seed = self._batches.seed(step)
         generator = torch.Generator(self.device).manual_seed(seed)
         if config.dropout:
             torch.manual_seed(seed)
@@ -133,7 +121,7 @@ class Learner:
         batches = indices.split(config.train_batch_size)
         for index, batch in enumerate(batches):
             last = index == len(batches) - 1
-            total += self._backward(self._loss_of(batch, generator, share), len(batch), last)
+            total += self._backward(self._loss_of(batch, generator, len(indices)), len(batch), last)
         return total
 
     def _backward(self, loss_of: Callable[[slice], torch.Tensor], count: int, last: bool) -> torch.Tensor:
@@ -155,10 +143,7 @@ class Learner:
     ) -> Callable[[slice], torch.Tensor]:
         """Weighted squared error of parts of a batch at random timesteps, as a share of the mean over `count` cards."""
         config, device = self.config, self.device
-        pixels, labels = self.cards.batch(indices, device)
-        if config.horizontal_flip:
-            mirrored = torch.rand(len(pixels), generator=generator, device=device) < 0.5
-            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+        pixels, labels = self._batches.batch(indices, generator)
         clean_images = normalize(pixels, config.patch_size)
         noise = torch.randn(clean_images.shape, generator=generator, device=device)
         timesteps = spread_timesteps(len(pixels), config.num_train_timesteps, generator)
@@ -199,3 +184,53 @@ class Learner:
         """
         self.averages[decay or self.config.ema_decay].copy_to(self._averaged_unet.parameters())
         return self._averaged_unet
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the manifest says of the net: its parameters."""
+        return {"parameters": sum(value.numel() for value in self.parameters)}
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        return self.lr_scheduler.get_last_lr()[0]
+
+    @property
+    def memory_advice(self) -> str:
+        """What to do where memory does not suffice."""
+        if self.accelerator.num_processes > 1 and self.config.train_batch_size > 1:
+            return (
+                f"take a smaller train_batch_size than {self.config.train_batch_size}, with more"
+                " gradient_accumulation_steps"
+            )
+        return "not even one card at a time fits: turn on gradient_checkpointing, or take a smaller size or net"
+
+    def measure(self) -> dict[str, float]:
+        """What is measured after an epoch."""
+        return {}
+
+    def model(self, manifest: dict[str, Any], name: str) -> TrainedModel:
+        """The model with the averaged weights as they are now, with what the run's manifest says of it."""
+        return TrainedModel(
+            unet=self.averaged_unet(),
+            noise_scheduler=self.noise_scheduler,
+            config=self.config,
+            labels=tuple(manifest["labels"]),
+            has_mask=manifest["mask"],
+            number_ranges=manifest["numbers"],
+            name=name,
+        )
+
+    def save_model(self, run: Path) -> None:
+        """Save the net with each of its averages inside the run, the main one as a diffusers pipeline."""
+        for decay in self.config.other_ema_decays:
+            save_average(run, self.averaged_unet(decay), decay)
+        save_model(run, self.averaged_unet(), self.noise_scheduler)
+
+    def save_state(self, folder: Path) -> None:
+        """Write all that going on takes, but for settings and data; every process calls it."""
+        self.accelerator.save_state(str(folder))
+
+    def load_state(self, folder: Path) -> None:
+        """Go on from what `save_state` wrote."""
+        self.accelerator.load_state(str(folder))

@@ -6,20 +6,21 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cardsynth.config import PRESETS, Sampler, TrainingConfig, get_preset, load_config
+from cardsynth.config import PRESETS, Sampler, get_preset, load_config
 from cardsynth.options import Text, check_unused, parse_seeds, parse_size, read_ahead
+from cardsynth.run_config import RunConfig
 from cardsynth.text_commands import draw_prompts
 
 
-def settings_before(arguments: list[str]) -> TrainingConfig:
+def settings_before(arguments: list[str]) -> RunConfig:
     """The settings that `train` starts from: those of --preset and --config, read ahead of its other options."""
     given = read_ahead(arguments)
     config = get_preset(given.get("--preset", "demo"))
     return load_config(given["--config"], config) if "--config" in given else config
 
 
-def train_with(defaults: TrainingConfig) -> Callable[..., None]:
-    """The command `train`, whose settings start from `defaults`."""
+def train_with(defaults: RunConfig) -> Callable[..., None]:
+    """The command `train`, whose settings, those of one kind of model, start from `defaults`."""
 
     def train(
         data: Annotated[str, Text(help="Card folder, or a data set id on the Hub.")],
@@ -33,15 +34,19 @@ def train_with(defaults: TrainingConfig) -> Callable[..., None]:
         ] = False,
         price_per_hour: Annotated[float | None, Text(help="With --estimate: price of the machine.")] = None,
         memory_gb: Annotated[float | None, Text(help="With --estimate: ask for a GPU of so many GB instead.")] = None,
-        settings: Annotated[TrainingConfig, Text(name="")] = defaults,
+        settings: Annotated[type(defaults), Text(name="")] = defaults,
     ) -> None:
-        """Train a model on cards into a run folder; Ctrl-C saves a checkpoint first."""
+        """Train a model on cards into a run folder; Ctrl-C saves a checkpoint first.
+
+        The settings are those of the preset's kind: diffusion (most of them), or a baseline to compare it with, a DCGAN
+        (--preset dcgan) or a VAE (--preset vae).
+        """
         from cardsynth.cards import balance_report, cards_for
         from cardsynth.drive import drive_training
-        from cardsynth.model import check_size
+        from cardsynth.learners import check_settings
 
         run = out or Path("runs") / preset
-        check_size(*settings.size, len(settings.block_out_channels), settings.patch_size)
+        check_settings(settings)
         cards = cards_for(settings, data)
         print(balance_report(cards), *(f"Left out: {reason}" for reason in cards.skipped), sep="\n", flush=True)
         if estimate:

@@ -9,14 +9,15 @@ import torch
 from diffusers.optimization import get_scheduler
 
 from cardsynth.config import TrainingConfig
+from cardsynth.run_config import RunConfig
 
 
-def steps_per_epoch(config: TrainingConfig, count: int, num_processes: int = 1) -> int:
+def steps_per_epoch(config: RunConfig, count: int, num_processes: int = 1) -> int:
     """Optimiser steps in a pass over `count` cards."""
-    return math.ceil(count / (config.train_batch_size * config.gradient_accumulation_steps * num_processes))
+    return math.ceil(count / (config.cards_per_process * num_processes))
 
 
-def total_train_steps(config: TrainingConfig, count: int, num_processes: int = 1) -> int:
+def total_train_steps(config: RunConfig, count: int, num_processes: int = 1) -> int:
     """Optimiser steps of the whole run."""
     return config.max_train_steps or config.num_epochs * steps_per_epoch(config, count, num_processes)
 

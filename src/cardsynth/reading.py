@@ -12,10 +12,10 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from cardsynth.conditions import darkness_of
-from cardsynth.config import Fit
 from cardsynth.fitting import fit_image, read_image
 from cardsynth.folder import IMAGE_SUFFIXES, CardError, CardFile, find_cards
 from cardsynth.processes import results_in_order
+from cardsynth.run_config import Fit
 
 CARDS_AT_A_TIME = 8  # so many that handing them to a thread costs little beside reading them
 

@@ -72,14 +72,13 @@ def model_card(run: Path, *, repo_id: str | None = None) -> str:
         f"# {repo_id.split('/')[-1]}",
         f"A denoising diffusion model that draws {drawn}{classes}, {size} pixels (height x width). "
         "Trained with cardsynth on 🤗 diffusers.",
-        *_latest_grid(run),
+        *latest_grid(run),
         _usage(repo_id, labels, plain=not labels and unet.get("in_channels") == unet.get("out_channels") == 3),
         *_dials(manifest.get("numbers") or {}),
         data_summary(manifest.get("data") or {}),
         "## Training\n" + table(("what", "value"), training_rows(manifest)),
     ]
-    if (run / FIGURES).is_file():
-        parts.append(_evaluation(read_evaluation(run)))
+    parts += evaluation_of(run)
     parts += ["## Settings\n" + table(("setting", "value"), flat(settings))]
     parts += [RUN_LIMITS, LICENSE_TEXT.format(subject="The weights")]
     return document(front.to_yaml(), parts)
@@ -146,7 +145,8 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _latest_grid(run: Path) -> list[str]:
+def latest_grid(run: Path) -> list[str]:
+    """The last sample grid of a run as a picture in Markdown, where there is one."""
     grids = list((run / "samples").glob("epoch_*.png"))
     if not grids:
         return []
@@ -154,9 +154,14 @@ def _latest_grid(run: Path) -> list[str]:
     return [f"![Samples]({quote(f'samples/{latest.name}')})"]
 
 
-def _usage(repo_id: str, labels: list[str], plain: bool) -> str:
+def generate_example(repo_id: str, labels: list[str]) -> str:
+    """The start of the section on use: how cards are generated."""
     label = f" --label {shlex.quote(labels[-1])}" if labels else ""
-    text = f"## Use\n```bash\ncardsynth generate --model {repo_id} --seeds 0-63{label} --out generated_cards\n```\n"
+    return f"## Use\n```bash\ncardsynth generate --model {repo_id} --seeds 0-63{label} --out generated_cards\n```\n"
+
+
+def _usage(repo_id: str, labels: list[str], plain: bool) -> str:
+    text = generate_example(repo_id, labels)
     if not plain:
         return text + (
             "The bare net, in 🤗 diffusers:\n```python\nfrom diffusers import UNet2DModel\n\n"
@@ -185,14 +190,18 @@ def data_summary(data: dict[str, Any]) -> str:
     return "## Data\n" + " ".join(lines) + "." + counts
 
 
-def _evaluation(found: dict[str, Any]) -> str:
+def evaluation_of(run: Path) -> list[str]:
+    """The section on how a run's cards were judged, where they were."""
+    if not (run / FIGURES).is_file():
+        return []
+    found = read_evaluation(run)
     counts, size = found["counts"], "x".join(map(str, found["size"]))
-    return (
+    return [
         f"## Evaluation\n{counts['generated']:,} generated cards, judged at {size} by {counts['real']:,} real ones it"
         f" was trained on and by {found['how']}. Brackets hold 95 %; distances are by"
         f" {found['distances'][0]['net']}.\n\n"
         + table(("figure", "generated cards", "real cards", ""), (line.texts() for line in in_short(found)))
-    )
+    ]
 
 
 def training_rows(manifest: dict[str, Any]) -> Iterator[tuple[str, Any]]:

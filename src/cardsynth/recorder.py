@@ -13,7 +13,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cardsynth.runs import truncate_log, write_manifest
 
-SCALARS = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory_mb", "kid")
+SCALARS = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory_mb", "kid", "variety")
+SCALARS += ("generator_loss", "discriminator_loss", "real_score", "fake_score", "reconstruction", "kl")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class TrainingStep:
 
     kid: KID against held-out cards with its interval, where it was measured after this step; kid_time_share: the share
     of the run's time that these measurements took so far.
+
+    Of a DCGAN: both players' losses (`loss` is the generator's), how sure the discriminator was that real and generated
+    cards are real (0 to 1), and where it was measured the variety of the cards (see `cardsynth.variety`). Of a VAE: the
+    mean squared error and the KL divergence, in nats a card, that `loss` is made of.
     """
 
     step: int
@@ -33,6 +38,13 @@ class TrainingStep:
     images_per_second: float
     memory_mb: float
     seconds_left: float
+    generator_loss: float | None = None
+    discriminator_loss: float | None = None
+    real_score: float | None = None
+    fake_score: float | None = None
+    variety: float | None = None
+    reconstruction: float | None = None
+    kl: float | None = None
     kid: float | None = None
     kid_low: float | None = None
     kid_high: float | None = None
@@ -47,9 +59,17 @@ class Recorder:
     def __init__(self, run: Path, manifest: dict[str, Any], step: int, wall_time_s: float) -> None:
         self.run, self.manifest = run, manifest
         self._before, self._started = wall_time_s, time.perf_counter()
-        truncate_log(run, step)
-        self._log = (run / "log.jsonl").open("a")
-        self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self._open(step)
+
+    def _open(self, step: int) -> None:
+        truncate_log(self.run, step)
+        self._log = (self.run / "log.jsonl").open("a")
+        self._tensorboard = SummaryWriter(str(self.run / "tensorboard"), purge_step=step + 1)
+
+    def rewind(self, step: int) -> None:
+        """Go on from an earlier step: what was logged after it is dropped."""
+        self.close()
+        self._open(step)
 
     @property
     def wall_time_s(self) -> float:

@@ -18,10 +18,11 @@ from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DMode
 
 from cardsynth.config import TrainingConfig, load_config, save_config
 from cardsynth.folder import write_atomically
+from cardsynth.run_config import RunConfig
 
 VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "datasets")
 VERSIONS_OF += ("huggingface_hub", "numpy")
-
+WEIGHTS = "diffusion_pytorch_model.safetensors"  # as diffusers calls the weights of a net, in the net's folder
 
 # What the manifests of runs that are no diffusion model say that they are.
 FINDER = "damage finder"
@@ -55,6 +56,11 @@ class TrainedModel:
     number_ranges: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     name: str = ""
     revision: str = ""
+
+    @property
+    def net(self) -> UNet2DModel:
+        """The net that is sampled, by the name that it has in every kind of model."""
+        return self.unet
 
 
 def is_run(folder: str | Path) -> bool:
@@ -166,7 +172,7 @@ def load_model(
     folder = run / "unet"
     if ema_decay is not None and not (config and ema_decay == config.ema_decay):
         folder = _average_folder(run, ema_decay)
-    weights = folder / "diffusion_pytorch_model.safetensors"
+    weights = folder / WEIGHTS
     if not weights.is_file():
         raise RunError(f"{run} has no saved model yet (unet/ is missing); train on: its first save comes with an epoch")
     unet = UNet2DModel.from_pretrained(folder).to(device).eval().requires_grad_(False)
@@ -178,7 +184,6 @@ def load_model(
         side = unet.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
         config = TrainingConfig(height=height, width=width)
-    from_hub = run.resolve().parent.name == "snapshots"
     return TrainedModel(
         unet=unet,
         noise_scheduler=noise_scheduler,
@@ -187,8 +192,15 @@ def load_model(
         has_mask=manifest.get("mask", False),
         number_ranges=manifest.get("numbers", {}),
         name=name or run.resolve().name,
-        revision=run.resolve().name if from_hub else hashlib.sha256(weights.read_bytes()).hexdigest()[:12],
+        revision=revision_of(run, weights),
     )
+
+
+def revision_of(run: Path, weights: Path) -> str:
+    """What tells a run's model from its others: the commit of what was pulled from the Hub, else its weights' hash."""
+    if run.resolve().parent.name == "snapshots":
+        return run.resolve().name
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
 def _average_folder(run: Path, decay: float) -> Path:
@@ -228,8 +240,8 @@ def _git_commit() -> str | None:
         return None
 
 
-def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[str, Any]:
-    """What a reader needs to place a run: classes, data, versions, commit, seed, machine, parameters."""
+def build_manifest(config: RunConfig, cards: Any) -> dict[str, Any]:
+    """What a reader needs to place a run: classes, data, versions, commit, seed, machine."""
     return {
         "labels": list(cards.label_names),
         "mask": cards.has_mask,
@@ -246,7 +258,6 @@ def build_manifest(config: TrainingConfig, cards: Any, parameters: int) -> dict[
         },
         **describe_environment(),
         "seed": config.seed,
-        "parameters": parameters,
         "steps": 0,
         "wall_time_s": 0.0,
     }

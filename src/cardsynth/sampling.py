@@ -1,6 +1,6 @@
 """Seeds and labels -> cards with their damage masks, each card from a random generator of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
+from cardsynth.baseline_model import CARDS_AT_ONCE, BaselineModel, is_baseline, load_baseline
 from cardsynth.conditions import Numbers
 from cardsynth.config import check_interval
 from cardsynth.denoise import Recipe, cards_at_once, draw_cards, try_out
@@ -22,10 +23,12 @@ from cardsynth.diffusion import build_sampler
 from cardsynth.fitting import encode_png
 from cardsynth.folder import CardError, CardWriter
 from cardsynth.hub import pull_run
-from cardsynth.kinds import DIFFUSION_MODEL
-from cardsynth.runs import TrainedModel, load_model
+from cardsynth.kinds import BASELINES, DIFFUSION_MODEL
+from cardsynth.runs import RunError, TrainedModel, load_model
 from cardsynth.stains import mask_boxes
 from cardsynth.veils import KnownCards
+
+AnyModel = TrainedModel | BaselineModel
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,23 @@ def open_model(
     revision: str | None = None,
     device: str | torch.device | None = None,
     ema_decay: float | None = None,
-) -> TrainedModel:
+) -> AnyModel:
     """The model of a run folder or of a Hub id like name/model, on `device`, or else on the GPU where there is one.
 
-    ema_decay: which of the run's averages to take; default: its main one. Raises HubError or RunError where there is no
-    such model.
+    ema_decay: which of a diffusion run's averages to take; default: its main one. Raises HubError or RunError where
+    there is no such model.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    run = pull_run(model, revision=revision, pieces=DIFFUSION_MODEL.pieces)
-    return load_model(run, name="" if Path(model).is_dir() else str(model), device=device, ema_decay=ema_decay)
+    name = "" if Path(model).is_dir() else str(model)
+    run = pull_run(model, revision=revision, kinds=(DIFFUSION_MODEL, *BASELINES.values()))
+    if not is_baseline(run):
+        return load_model(run, name=name, device=device, ema_decay=ema_decay)
+    if ema_decay is not None:
+        raise RunError(f"{model} keeps one average of its weights alone; leave the EMA decay out")
+    return load_baseline(run, name, device)
 
 
-def choose_labels(model: TrainedModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
+def choose_labels(model: AnyModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
     """One label for each seed: the given one or ones, else each seed's turn of the model's classes.
 
     Raises ValueError for labels that the model does not know or of another number than the seeds.
@@ -118,7 +126,7 @@ def resolve_sampling(
 
 
 def generate(
-    model: TrainedModel,
+    model: AnyModel,
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
     *,
@@ -139,26 +147,28 @@ def generate(
     chosen to fit memory, and halved when a GPU has too little. batch_size: how many are yielded at a time (default: on
     a GPU those at once, on a CPU 16 or more); a multiple of those at once loses nothing. compile: run the net compiled,
     which takes a minute at first; where that does not work, it warns and goes on without. sampling: settings as of
-    `resolve_sampling`. Raises ValueError for seeds, labels, numbers, sampler or steps that are wrong.
+    `resolve_sampling`. Raises ValueError for seeds, labels, numbers, sampler or steps that are wrong, and for what
+    means nothing for a DCGAN or a VAE.
     """
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be different whole numbers from 0")
     labels = choose_labels(model, seeds, labels)
     numbers = choose_numbers(model, labels, covered=covered, darkness=darkness)
-    recipe = resolve_sampling(model, **sampling)
-    at_once = cards_at_once(model.unet)
-    mode = "default" if compile else "no"
-    net = compile_net(model.unet, mode, model.unet.device, partial(try_out, model, recipe, at_once))
+    if isinstance(model, BaselineModel):
+        model.refuse(known=known, compile=compile or None, **sampling)
+        draw, at_once = partial(_decode, model), CARDS_AT_ONCE
+    else:
+        draw, at_once = _denoiser(model, compile, **sampling), cards_at_once(model.unet)
     if batch_size is None:
-        batch_size = max(16, at_once * torch.get_num_threads()) if model.unet.device.type == "cpu" else at_once
+        on_cpu = model.net.device.type == "cpu"
+        batch_size = max(16, at_once * torch.get_num_threads()) if on_cpu else at_once
     position = 0
     with tqdm(total=len(seeds), desc="Generating", unit="card", disable=not progress) as bar:
         while position < len(seeds):
             part = slice(position, position + batch_size)
             try:
-                some = known and known.of(part)
-                pixels = draw_cards(model, net, recipe, seeds[part], labels[part], numbers[part], at_once, some)
+                pixels = draw(seeds[part], labels[part], numbers[part], at_once, known and known.of(part))
             except torch.OutOfMemoryError:
                 if at_once == 1:
                     raise
@@ -170,8 +180,21 @@ def generate(
             bar.update(len(pixels))
 
 
+def _denoiser(model: TrainedModel, compile: bool, **sampling: Any) -> Callable[..., torch.Tensor]:
+    """What draws cards of a diffusion model, as `denoise.draw_cards` does, from seeds on."""
+    recipe = resolve_sampling(model, **sampling)
+    trial = partial(try_out, model, recipe, cards_at_once(model.unet))
+    net = compile_net(model.unet, "default" if compile else "no", model.unet.device, trial)
+    return partial(draw_cards, model, net, recipe)
+
+
+def _decode(model: BaselineModel, seeds: list[int], labels: list[str | None], *_: Any) -> torch.Tensor:
+    """The same of a DCGAN or a VAE."""
+    return model.decode(model.seed_latents(seeds), model.class_weights(labels))
+
+
 def write_cards(
-    model: TrainedModel,
+    model: AnyModel,
     out: str | Path,
     seeds: Sequence[int],
     labels: str | Sequence[str] | None = None,
@@ -195,10 +218,9 @@ def write_cards(
         raise CardError(
             f"{taken[0]} exists already, as do {len(taken)} of {len(seeds)}; take other seeds, or overwrite"
         )
-    recipe = resolve_sampling(model, **sampling)
-    how = asdict(recipe)
+    how = {} if isinstance(model, BaselineModel) else asdict(resolve_sampling(model, **sampling))
     how_many = {"batch_size": batch_size, "compile": compile, "progress": progress}
-    batches = generate(model, seeds, labels, covered=covered, darkness=darkness, **how_many, **how)
+    batches = generate(model, seeds, labels, covered=covered, darkness=darkness, **how_many, **(how or sampling))
     with CardWriter(out, overwrite) as writer, ThreadPoolExecutor(1) as pool:
         written = None
         for batch in batches:
@@ -210,7 +232,7 @@ def write_cards(
     return out
 
 
-def _write_batch(writer: CardWriter, model: TrainedModel, how: dict[str, Any], batch: GeneratedBatch) -> None:
+def _write_batch(writer: CardWriter, model: AnyModel, how: dict[str, Any], batch: GeneratedBatch) -> None:
     drawn = zip(batch.pixels.numpy(), batch.seeds, batch.labels, batch.numbers, strict=True)
     for pixels, seed, label, numbers in drawn:
         row = {"file_name": f"{seed:06d}.png", "seed": seed, "model": model.name, "revision": model.revision}

@@ -4,33 +4,34 @@ import json
 import math
 import shutil
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from cardsynth.cards import Cards
-from cardsynth.config import TrainingConfig, save_config
+from cardsynth.collapse import ALIKE, MOST_ROLLBACKS
+from cardsynth.config import save_config
 from cardsynth.device import LateValues, used_memory_mb
-from cardsynth.learner import Learner
+from cardsynth.learners import build_learner
 from cardsynth.recorder import Recorder, TrainingStep
+from cardsynth.run_config import RunConfig
 from cardsynth.runs import (
-    TrainedModel,
     build_manifest,
     check_resumable,
     checkpoints,
     is_run,
     read_log,
     replace_folder,
-    save_average,
-    save_model,
     start_run,
 )
 from cardsynth.safeguards import TrainingError, fitting_memory, saving, what_is_safe
-from cardsynth.sampling import card_grid, generate
+from cardsynth.sampling import AnyModel, card_grid, generate
 from cardsynth.validation import Validation, hold_out
 
 
@@ -51,14 +52,15 @@ class _Taken:
 class Trainer:
     """A learner and its run folder; `steps` drives them."""
 
-    def __init__(self, config: TrainingConfig, cards: Cards, run: Path, resume: bool, overwrite: bool) -> None:
+    def __init__(self, config: RunConfig, cards: Cards, run: Path, resume: bool, overwrite: bool) -> None:
         self.config, self.run = config, run
         shown, held_out = hold_out(config, cards)
-        self.learner = Learner(config, cards, shown)
+        self.learner = build_learner(config, cards, shown)
         self.accelerator = self.learner.accelerator
         self.step, self.recorder = 0, None
         self._taken: deque[_Taken] = deque()
-        self.manifest = build_manifest(config, cards, sum(value.numel() for value in self.learner.parameters))
+        self._rollbacks: list[dict[str, Any]] = []
+        self.manifest = build_manifest(config, cards) | self.learner.about
         self.manifest["mixed_precision"] = self.accelerator.mixed_precision
         self.manifest["num_processes"] = self.accelerator.num_processes
         self._open_run(resume, overwrite)
@@ -79,6 +81,8 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.recorder = Recorder(self.run, self.manifest, self.step, wall_time_s)
+            self._tell_rollbacks()
+        self._start_guard()
 
     def _resume(self) -> float:
         """Load the last checkpoint, where there is one; returns the seconds that were spent before it."""
@@ -86,9 +90,10 @@ class Trainer:
         wall_time_s = 0.0
         saved = checkpoints(self.run)
         if saved:
-            self.accelerator.load_state(str(saved[-1]))
-            progress = json.loads((saved[-1] / "progress.json").read_text())
+            self.learner.load_state(saved[-1])
+            progress = _progress(saved[-1])
             self.step, wall_time_s = progress["step"], progress["wall_time_s"]
+            self._rollbacks = progress.get("rollbacks", [])
         if self.accelerator.is_main_process:
             save_config(self.config, self.run / "settings.json")
         return wall_time_s
@@ -97,25 +102,78 @@ class Trainer:
         learner = self.learner
         ahead = steps_ahead(learner.device)
         while self.step < learner.total_steps:
-            learning_rate = learner.lr_scheduler.get_last_lr()[0]
+            learning_rate = learner.learning_rate
             with self._fitting_memory():
                 figures = LateValues(learner.optimise(self.step))
             self.step += 1
             self._taken.append(_Taken(self.step, learning_rate, figures))
             done = self.step == learner.total_steps
             epoch_ends = done or self.step % learner.epoch_steps == 0
-            kid = self._measure_kid(done) if epoch_ends and self.validation else {}
-            rows = self._read(keep=0 if epoch_ends else ahead, of_last=kid)
-            if epoch_ends:
+            measured = {**learner.measure(), **self._measure_kid(done)} if epoch_ends else {}
+            rows = self._read(keep=0 if epoch_ends else ahead, of_last=measured)
+            wrong = learner.guard.reason() if learner.guard else ""
+            if epoch_ends and not wrong:
                 rows[-1] = replace(rows[-1], **self._save_what_is_due(rows[-1].epoch, done))
             yield from rows
+            if wrong:
+                self._roll_back(wrong)
         if self.recorder and self._first < learner.total_steps:
             self.recorder.write_manifest(self.step)
+            self._warn_of_likeness()
+
+    def _roll_back(self, wrong: str) -> None:
+        """Go back to the last sound checkpoint, and on from there by another way; raises TrainingError at last."""
+        saved = [path for path in checkpoints(self.run) if _progress(path).get("sound", True)]
+        lower = f"a lower learning_rate than {self.config.learning_rate:g}, or a larger train_batch_size"
+        if len(self._rollbacks) == MOST_ROLLBACKS or not saved:
+            before = f"it was rolled back {len(self._rollbacks)} times" if saved else "nothing sound was saved before"
+            raise TrainingError(
+                f"the training has gone wrong at step {self.step}: {wrong}; {before}. Train anew with {lower}"
+            )
+        at, self.step = self.step, _progress(saved[-1])["step"]
+        self._rollbacks.append({"from": at, "to": self.step, "reason": wrong})
+        warnings.warn(
+            f"the training has gone wrong at step {at}: {wrong}. It goes on from step {self.step}, with other random"
+            f" numbers and half the learning rate (rollback {len(self._rollbacks)} of {MOST_ROLLBACKS})."
+            f" If it comes again, train anew with {lower}",
+            stacklevel=2,
+        )
+        self._taken.clear()
+        self.learner.load_state(saved[-1])
+        self.learner.turn(len(self._rollbacks))
+        if self.recorder:
+            for later in checkpoints(self.run):
+                if later > saved[-1]:
+                    shutil.rmtree(later)
+            self.recorder.rewind(self.step)
+            self._tell_rollbacks()
+            self.recorder.write_manifest(self.step)
+        self.accelerator.wait_for_everyone()
+        self._start_guard()
+        self._begun, self._first, self._last_read = time.perf_counter(), self.step, time.perf_counter()
+
+    def _tell_rollbacks(self) -> None:
+        if self._rollbacks:
+            self.recorder.manifest |= {"rollbacks": self._rollbacks}
+
+    def _start_guard(self) -> None:
+        if self.learner.guard:
+            self.learner.guard.start(read_log(self.run))
+
+    def _warn_of_likeness(self) -> None:
+        variety = self.learner.guard and self.learner.guard.variety
+        if variety is not None and variety < ALIKE:
+            warnings.warn(
+                f"mode collapse: the cards of {self.run} differ {variety:.2f} times as much as real ones; look at"
+                " samples/, and train it longer or anew with another seed or a lower learning_rate",
+                stacklevel=2,
+            )
 
     def _measure_kid(self, done: bool) -> dict[str, float]:
         """KID against the held-out cards, where it is due."""
-        elapsed = self.recorder.wall_time_s
-        if not self.validation.is_due(math.ceil(self.step / self.learner.epoch_steps), done, elapsed):
+        elapsed = self.recorder.wall_time_s if self.recorder else 0.0
+        epoch = math.ceil(self.step / self.learner.epoch_steps)
+        if not self.validation or not self.validation.is_due(epoch, done, elapsed):
             return {}
         before = self.validation.seconds
         with self._fitting_memory():
@@ -133,34 +191,36 @@ class Trainer:
         rows = []
         while len(self._taken) > keep:
             taken = self._taken.popleft()
-            loss, gradient_norm = taken.figures.read()
+            figures = dict(zip(self.learner.figures, taken.figures.read(), strict=True))
             now = time.perf_counter()
             seconds_a_step = (now - self._begun) / (taken.step - self._first)
             row = TrainingStep(
                 step=taken.step,
                 total_steps=self.learner.total_steps,
                 epoch=math.ceil(taken.step / self.learner.epoch_steps),
-                loss=loss,
                 learning_rate=taken.learning_rate,
-                gradient_norm=gradient_norm,
                 images_per_second=self.learner.cards_per_step / (now - self._last_read),
                 memory_mb=used_memory_mb(self.learner.device),
                 seconds_left=seconds_a_step * (self.learner.total_steps - taken.step),
+                **figures,
                 **(of_last or {} if not self._taken else {}),
             )
             self._last_read = now
             if self.recorder:
                 with self._saving():
                     self.recorder.log(row)
+            rows.append(row)
+            if self.learner.guard:
+                self.learner.guard.add(asdict(row))
+                continue
             overflow_is_handled = self.accelerator.mixed_precision == "fp16"
-            if not math.isfinite(loss + (0 if overflow_is_handled else gradient_norm)):
+            if not math.isfinite(row.loss + (0 if overflow_is_handled else row.gradient_norm)):
                 self._taken.clear()
                 raise TrainingError(
-                    f"the loss is {loss} and its gradient {gradient_norm} at step {taken.step};"
+                    f"the loss is {row.loss} and its gradient {row.gradient_norm} at step {taken.step};"
                     f" {what_is_safe(self.run)}. Try a lower learning_rate, a longer lr_warmup_steps, or"
                     " mixed_precision no"
                 )
-            rows.append(row)
         return rows
 
     def _save_what_is_due(self, epoch: int, done: bool) -> dict[str, Path]:
@@ -172,17 +232,9 @@ class Trainer:
         self._last_read = time.perf_counter()
         return saved
 
-    def averaged_model(self) -> TrainedModel:
+    def averaged_model(self) -> AnyModel:
         """The model with the averaged weights as they are now."""
-        return TrainedModel(
-            unet=self.learner.averaged_unet(),
-            noise_scheduler=self.learner.noise_scheduler,
-            config=self.config,
-            labels=tuple(self.manifest["labels"]),
-            has_mask=self.manifest["mask"],
-            number_ranges=self.manifest["numbers"],
-            name=self.run.name,
-        )
+        return self.learner.model(self.manifest, self.run.name)
 
     def save_checkpoint(self) -> Path:
         """Save averaged model and all that resuming needs; returns the checkpoint's folder."""
@@ -193,15 +245,16 @@ class Trainer:
             if self.accelerator.is_main_process:
                 shutil.rmtree(temporary, ignore_errors=True)
             self.accelerator.wait_for_everyone()
-            self.accelerator.save_state(str(temporary))
+            self.learner.save_state(temporary)
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
                 progress = {"step": self.step, "wall_time_s": self.recorder.wall_time_s}
+                if guard := self.learner.guard:
+                    sound = not guard.reason(**self.learner.measure())
+                    progress |= {"sound": sound, "rollbacks": self._rollbacks}
                 (temporary / "progress.json").write_text(json.dumps(progress))
                 replace_folder(temporary, target)
-                for decay in self.config.other_ema_decays:
-                    save_average(self.run, self.learner.averaged_unet(decay), decay)
-                save_model(self.run, self.learner.averaged_unet(), self.learner.noise_scheduler)
+                self.learner.save_model(self.run)
                 self.recorder.write_manifest(self.step)
                 for old in checkpoints(self.run)[: -self.config.checkpoints_total_limit]:
                     shutil.rmtree(old)
@@ -222,16 +275,13 @@ class Trainer:
         return saving(self.run, self.step)
 
     def _fitting_memory(self) -> AbstractContextManager[None]:
-        several = self.accelerator.num_processes > 1
-        advice = (
-            f"take a smaller train_batch_size than {self.config.train_batch_size}, with more"
-            " gradient_accumulation_steps"
-            if several and self.config.train_batch_size > 1
-            else "not even one card at a time fits: turn on gradient_checkpointing, or take a smaller size or net"
-        )
-        return fitting_memory(self.run, self.step + 1, advice)
+        return fitting_memory(self.run, self.step + 1, self.learner.memory_advice)
 
     def close(self) -> None:
         """Close the log files."""
         if self.recorder:
             self.recorder.close()
+
+
+def _progress(checkpoint: Path) -> dict[str, Any]:
+    return json.loads((checkpoint / "progress.json").read_text())

@@ -6,13 +6,13 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from cardsynth.cards import Cards
-from cardsynth.config import TrainingConfig
 from cardsynth.recorder import TrainingStep
+from cardsynth.run_config import RunConfig
 from cardsynth.trainer import Trainer
 
 
 def train(
-    config: TrainingConfig, cards: Cards, run: str | Path, *, resume: bool = False, overwrite: bool = False
+    config: RunConfig, cards: Cards, run: str | Path, *, resume: bool = False, overwrite: bool = False
 ) -> Iterator[TrainingStep]:
     """Train on cards of the settings' (height, width) into a run folder, yielding after each optimiser step.
 

@@ -5,19 +5,19 @@ import time
 import torch
 
 from cardsynth.cards import Cards
-from cardsynth.config import TrainingConfig
 from cardsynth.evaluation import MOST, select
 from cardsynth.features import FeatureNet, cardnet, known_judge
 from cardsynth.metrics import GROUPS, Figure, kernel_distance
+from cardsynth.run_config import RunConfig
 from cardsynth.runs import TrainedModel
-from cardsynth.sampling import generate
+from cardsynth.sampling import AnyModel, generate
 
 TIME_SHARE = 0.1  # of the training time that it may take
 STEPS = 10  # of the fast sampler
 LEAST = 2 * GROUPS  # cards that KID takes
 
 
-def hold_out(config: TrainingConfig, cards: Cards) -> tuple[torch.Tensor, torch.Tensor]:
+def hold_out(config: RunConfig, cards: Cards) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices of the cards to train on, and of those held out to measure KID by, which the seed draws.
 
     At most a fifth of the cards, and none where `kid_epochs` is 0 or a fifth is fewer than KID takes: a small set needs
@@ -39,7 +39,7 @@ class Validation:
     included. The net learns from the cards that the model is trained on, or 5,000 of them.
     """
 
-    def __init__(self, config: TrainingConfig, cards: Cards, held_out: torch.Tensor, before: float = 0.0) -> None:
+    def __init__(self, config: RunConfig, cards: Cards, held_out: torch.Tensor, before: float = 0.0) -> None:
         begun = time.perf_counter()
         shown, _ = hold_out(config, cards)
         training = select(cards, shown[:MOST])
@@ -53,13 +53,15 @@ class Validation:
         """Whether to measure after an epoch, or when all is `done`; `elapsed`: seconds of the whole run."""
         return (done or epoch % self._epochs == 0) and self.seconds + self._last <= TIME_SHARE * elapsed
 
-    def measure(self, model: TrainedModel) -> Figure:
+    def measure(self, model: AnyModel) -> Figure:
         """KID of as many cards as were held out, of their classes, by a fast sampler without guidance."""
         begun = time.perf_counter()
         names = self._held_out.label_names
         labels = [names[label] for label in self._held_out.labels.tolist()] if model.labels else None
-        settings = {"sampler": "unipc", "num_inference_steps": STEPS, "guidance_scale": 1.0, "progress": False}
-        made = torch.cat([one.pixels for one in generate(model, range(len(self._held_out)), labels, **settings)])
+        quick = {"sampler": "unipc", "num_inference_steps": STEPS, "guidance_scale": 1.0}
+        settings = quick if isinstance(model, TrainedModel) else {}
+        batches = generate(model, range(len(self._held_out)), labels, progress=False, **settings)
+        made = torch.cat([one.pixels for one in batches])
         labels = self._held_out.labels if model.labels else None
         found = kernel_distance(self._net.measure(made), self._features, labels, labels)
         self._last = time.perf_counter() - begun
