@@ -41,8 +41,6 @@ def test_what_follows_no_way_back_is_refused(model, latents, cards):
         invert(latents_of(model, sampler="dpmsolver++"), cards.pixels[:1], weights)
     with pytest.raises(ValueError, match="takes latents of shape"):
         invert(latents, cards.pixels[:1, :, :20], weights)
-    with pytest.raises(ValueError, match="no way back"):
-        invert(type("Blind", (), {"name": "blind", "has_mask": True, "encode": None})(), cards.pixels[:1], weights)
 
 
 @pytest.mark.parametrize("sampler", ["unipc", "dpmsolver++", "ddim"])

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from cardsynth.baseline_model import BaselineModel
 from cardsynth.cards import normalize
 from cardsynth.denoise import denoise, guided_steps, to_pixels
 from cardsynth.diffusion import build_sampler, predict_clean_images
@@ -19,6 +20,7 @@ INVERTIBLE = {"sampler": "ddim", "num_inference_steps": 50, "guidance_scale": 1.
 # A step back is found when a round changes it by no more than this, root mean square, or after so many rounds: what is
 # left of its error grows a thousandfold on the way to the card, where the net chooses between layouts.
 TOLERANCE, MOST_ROUNDS = 1e-5, 30
+SEARCH_SEEDS, SEARCH_STEPS = 64, 300
 
 
 def invert(model: LatentModel, cards: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
@@ -28,13 +30,12 @@ def invert(model: LatentModel, cards: torch.Tensor, class_weights: torch.Tensor 
     for one without damage. A diffusion model, of `latents_of(model, **INVERTIBLE)`, is followed backwards step by step
     (DDIM inversion, Song et al. 2021, section 4.3), each step solved for its noisier end by fixed-point iteration (Pan
     et al. 2023): asked at the less noisy end alone, as is usual, the net leads one card in twenty astray. Raises
-    ValueError for a sampler other than DDIM, a model without a way back, and cards that do not fit.
+    ValueError for a sampler other than DDIM, and for cards that do not fit. A VAE has an encoder; for a DCGAN latents
+    are searched for by gradient descent, `SEARCH_STEPS` long, from the best of some seeds (Zhu et al. 2016, section 3).
     """
     cards = _with_mask(model, cards)
     if not isinstance(model, DiffusionLatents):
-        if getattr(model, "encode", None) is None:
-            raise ValueError(f"{model.name} has no way back from a card to its latent; take a diffusion model or a VAE")
-        return model.encode(cards)
+        return model.encode(cards) if model.encode else _search(model, cards, class_weights)
     if model.recipe.sampler != "ddim":
         raise ValueError(f"{model.recipe.sampler} cannot be followed backwards; take latents_of(model, **INVERTIBLE)")
 
@@ -69,6 +70,28 @@ def _backwards(model: DiffusionLatents, predict: Callable, images: torch.Tensor,
                 break
         images = found
     return images
+
+
+def _search(model: BaselineModel, cards: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
+    """Latents whose cards come closest to cards uint8 (B, C, H, W), each searched for by itself."""
+    expected = (len(cards), 4 if model.has_mask else 3, *model.config.size)
+    if cards.shape != expected:
+        raise ValueError(f"{model.name} draws cards of shape {expected}, not {tuple(cards.shape)}")
+    device, found = model.net.device, []
+    candidates = model.seed_latents(range(SEARCH_SEEDS))
+    for place, card in enumerate(normalize(cards)):
+        weights = None if class_weights is None else class_weights[place : place + 1]
+        drawn = normalize(model.decode(candidates, None if weights is None else weights.expand(SEARCH_SEEDS, -1)))
+        best = (drawn - card).square().mean(dim=(1, 2, 3)).argmin()
+        latent = candidates[best : best + 1].to(device).requires_grad_()
+        inputs = () if weights is None else (weights.to(device),)
+        optimizer = torch.optim.Adam([latent], lr=0.05)
+        for _ in range(SEARCH_STEPS):
+            optimizer.zero_grad()
+            F.mse_loss(model.net(latent, *inputs)[0], card.to(device)).backward()
+            optimizer.step()
+        found.append(latent.detach().cpu())
+    return torch.cat(found)
 
 
 def vary(

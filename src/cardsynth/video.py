@@ -15,13 +15,15 @@ SHOWN_HEIGHT = 320  # pixels that a small card is enlarged to, about
 PALETTES = (
     "split[seen][measured];[measured]palettegen=stats_mode=single[palette];[seen][palette]paletteuse=new=1:dither=none"
 )
+# Else what has the number of the last frame's colour counts as unchanged, though the palette is another.
+WHOLE_FRAMES = "-offsetting-transdiff"
 KINDS: dict[str, dict[str, Any]] = {
     ".mp4": {"codec": "libx264", "quality": 8, "output_params": ["-movflags", "+faststart"]},
     ".gif": {
         "codec": "gif",
         "quality": None,
         "pix_fmt_out": "pal8",
-        "output_params": ["-vf", PALETTES],
+        "output_params": ["-vf", PALETTES, "-gifflags", WHOLE_FRAMES],
     },
 }
 
