@@ -15,7 +15,7 @@ def model(trained_run):
 
 @pytest.fixture(scope="module")
 def latents(model):
-    return latents_of(model, **INVERTIBLE | {"num_inference_steps": 10})
+    return latents_of(model, **INVERTIBLE | {"num_inference_steps": 5})
 
 
 def test_a_card_comes_back_from_its_latent(latents, cards):

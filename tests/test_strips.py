@@ -41,9 +41,11 @@ def test_a_card_sinks_into_noise(cards):
     assert (strip[3] == 0).float().mean() > 0.1
 
 
-@pytest.mark.parametrize("name", ["smoke", "demo", "card_large", "cards"])
+@pytest.mark.parametrize("name", ["smoke", "demo", "cards"])
 def test_the_figure_is_of_the_net(name):
     config = get_preset(name).replace(height=64, width=64)
+    if name == "cards":  # its six levels, not its width
+        config = config.replace(block_out_channels=(8, 8, 16, 16, 32, 32), norm_num_groups=8, attention_head_dim=8)
     unet = build_unet(config, 4, 5)
     blocks = read_blocks(unet)
     levels = len(config.block_out_channels)
