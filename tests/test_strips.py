@@ -18,8 +18,8 @@ from cardsynth.unet_plot import draw_unet, read_blocks
 @pytest.mark.parametrize("sampler", ["unipc", "ddim"])
 def test_a_card_emerges_as_it_is_generated(trained_run, sampler):
     model = load_model(trained_run)
-    latents = latents_of(model, sampler=sampler, num_inference_steps=8)
-    shown = emerge(latents, 16, "SMALL", count=4)
+    how = {"sampler": sampler, "num_inference_steps": 8}
+    latents, shown = latents_of(model, **how), emerge(model, 16, "SMALL", count=4, **how)
     assert torch.equal(
         shown.card, next(generate(model, [16], "SMALL", progress=False, **asdict(latents.recipe))).pixels[0]
     )
@@ -28,7 +28,7 @@ def test_a_card_emerges_as_it_is_generated(trained_run, sampler):
     start = denormalize(latents.seed_latents([16]), model.config.patch_size)[0]
     assert torch.equal(shown.noisy[0], start)
     assert (shown.predicted[-1, :3].int() - shown.card[:3].int()).abs().max() <= 1
-    assert len(emerge(latents, 16, count=20).timesteps) == 8
+    assert len(emerge(model, 16, count=20, **how).timesteps) == 8
     assert len(show_rows({"noisy": shown.noisy, "net": shown.predicted}, list("abcd")).axes[0].images) == 8
 
 

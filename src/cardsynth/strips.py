@@ -1,15 +1,17 @@
 """Denoising shown: a card that sinks into noise, and one that emerges from it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
 
 from cardsynth.cards import denormalize, normalize
 from cardsynth.denoise import denoise, to_pixels
-from cardsynth.latents import DiffusionLatents, class_weights
+from cardsynth.latents import class_weights, latents_of
+from cardsynth.runs import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -32,24 +34,22 @@ def noised_strip(
     return denormalize(noise_scheduler.add_noise(clean_images, noise.expand_as(clean_images), places), patch_size)
 
 
-def emerge(latents: DiffusionLatents, seed: int, label: str | None = None, count: int = 6) -> Emergence:
+def emerge(model: TrainedModel, seed: int, label: str | None = None, count: int = 6, **sampling: Any) -> Emergence:
     """How the card of a seed emerges: what the net is given, and what it takes for the card, at `count` of its steps.
 
     The steps are spread evenly, the first and the last among them; all of them where there are fewer. label: default,
-    the seed's turn. The last prediction becomes the card: the one that `generate` draws.
+    the seed's turn. The last prediction becomes the card: the one that `generate` draws. sampling: as of `latents_of`.
     """
-    images = latents.seed_latents([seed])
-    patch_size = latents.model.config.patch_size
+    latents, patch_size = latents_of(model, **sampling), model.config.patch_size
     seen: list[tuple[int, torch.Tensor, torch.Tensor]] = []
 
     def watch(timestep: int, noisy: torch.Tensor, predicted: torch.Tensor) -> None:
         seen.append((timestep, *(denormalize(one[:1], patch_size) for one in (noisy, predicted))))
 
-    def run(predict, images: torch.Tensor, stopped: Event) -> torch.Tensor:
-        clean = denoise(latents.model, predict, latents.recipe, images, watch=watch, stopped=stopped)
-        return to_pixels(latents.model, clean)
+    def run(predict: Callable, images: torch.Tensor, stopped: Event) -> torch.Tensor:
+        return to_pixels(model, denoise(model, predict, latents.recipe, images, watch=watch, stopped=stopped))
 
-    card = latents.through_net(run, images, class_weights(latents, [seed], None if label is None else [label]))[0]
+    card = latents.through_net(run, latents.seed_latents([seed]), class_weights(model, [seed], label))[0]
     places = torch.linspace(0, len(seen) - 1, min(count, len(seen))).round().long().tolist()
     timesteps, noisy, predicted = zip(*(seen[place] for place in places), strict=True)
     return Emergence(timesteps, torch.cat(noisy).cpu(), torch.cat(predicted).cpu(), card)

@@ -72,7 +72,7 @@ def add_constants(
     model: LatentModel, seed: int, constants: Sequence[float] | torch.Tensor, label: str | None = None
 ) -> torch.Tensor:
     """Cards uint8 (N, C, H, W) of a seed's latent with each of N constants added to all of it."""
-    latents, weights = _seed_points(model, [seed], None if label is None else [label], 1)
+    latents, weights = _seed_points(model, [seed], label, 1)
     steps = torch.as_tensor(constants, dtype=torch.float32)
     return model.decode(
         latents + _beside(steps, latents[0]), None if weights is None else weights.repeat(len(steps), 1)
