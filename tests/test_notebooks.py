@@ -11,6 +11,7 @@ from tiny_diffusion import make_clip, make_stable_diffusion
 from cardsynth.folder import read_metadata
 from cardsynth.rating_tables import read_ratings
 from cardsynth.runs import read_manifest
+from cardsynth.video import read_film
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {
@@ -21,6 +22,11 @@ SMALL = {
     "sampler_steps": {"dpmsolver++": 2, "unipc": 2, "ddim": 2, "ddpm": 2},
     "guidance_scales": (1.0, 2.0),
     "cards_to_compare": 1,
+    "way_cards": 3,
+    "grid_size": (2, 2),
+    "pairs_to_measure": 2,
+    "film_seconds": 0.5,
+    "inversion_steps": 3,
     "text_cards": 8,
     "card_size": (40, 24),
     "text_settings": {
@@ -121,6 +127,11 @@ def test_a_trial_is_left_with_what_it_shows(executed):
     assert "of 4 ways to add synthetic cards" in (left / "trial.md").read_text()
     assert (left / "trial.png").stat().st_size > 5000
     assert len(list((left / "results").iterdir())) == 10
+
+
+def test_films_are_left(executed):
+    films = executed[0] / "generated_cards/demo_films"
+    assert {path.name: len(list(read_film(path))) for path in films.iterdir()} == {"walk.mp4": 6, "walk.gif": 6}
 
 
 def test_notebooks_write_nothing_else(executed):

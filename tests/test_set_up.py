@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE_OF = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "imageio_ffmpeg": "imageio-ffmpeg",
     "segmentation_models_pytorch": "segmentation-models-pytorch",
     "sklearn": "scikit-learn",
     "torch_fidelity": "torch-fidelity",

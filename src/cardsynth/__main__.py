@@ -9,6 +9,7 @@ from cardsynth.card_commands import check, export, render, scans
 from cardsynth.config import get_preset
 from cardsynth.finder_commands import find, train_finder, trial
 from cardsynth.judge_commands import compare, doctor, evaluate
+from cardsynth.latent_commands import walk
 from cardsynth.model_commands import damage, generate, pull, push, settings_before, train_with
 from cardsynth.sweep_commands import sweep
 from cardsynth.text_commands import caption, judge_text, text_settings_before, train_text_with
@@ -41,7 +42,7 @@ def main() -> None:
     try:
         train = train_with(settings_before(arguments) if arguments[:1] == ["train"] else get_preset("demo"))
         own = text_settings_before(arguments) if arguments[:1] == ["train-text"] else TextConfig()
-        commands = (render, scans, check, caption, export, train, doctor, generate, damage, evaluate, compare)
+        commands = (render, scans, check, caption, export, train, doctor, generate, walk, damage, evaluate, compare)
         commands += (sweep, train_finder, find, trial, train_text_with(own), judge_text, push, pull, demo)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__.replace("_", "-"): command for command in commands},

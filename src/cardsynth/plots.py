@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -48,6 +48,16 @@ def show_images(
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     lines = [list(titles[start : start + columns]) for start in range(0, len(tiles), columns)] if titles else None
     return _draw_grid(rows, lines)
+
+
+def show_rows(
+    rows: Mapping[str, torch.Tensor | np.ndarray], titles: Sequence[str] | None = None, masks: bool = True
+) -> Figure:
+    """Cards uint8 (N, C, H, W) in named rows, under `titles` of the columns; with `masks` a fourth channel outlined."""
+    if not rows:
+        raise ValueError("there are no rows of pictures to show")
+    drawn = [_tiles(pixels, masks) for pixels in rows.values()]
+    return _draw_grid(drawn, titles and [titles, *[()] * (len(drawn) - 1)], tuple(rows))
 
 
 def show_classes(cards: Cards, per_class: int = 8) -> Figure:
