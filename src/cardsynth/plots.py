@@ -65,11 +65,6 @@ def show_classes(cards: Cards, per_class: int = 8) -> Figure:
     return _draw_grid(_rows_by_class(cards, cards.label_names, per_class), row_names=cards.label_names)
 
 
-def show_rows(rows: dict[str, torch.Tensor]) -> Figure:
-    """Cards uint8 (N, C, H, W) of one size, a row for each name, which stands at its left; masks outlined."""
-    return _draw_grid([_tiles(pixels) for pixels in rows.values()], row_names=tuple(rows))
-
-
 def show_nearest(generated: Cards, training: Cards, copies: Copying, count: int = 8) -> Figure:
     """The `count` generated cards closest to a training card, that card below each, closest pairs first."""
     closest = np.argsort(copies.distance, kind="stable")[:count].tolist()
