@@ -47,7 +47,23 @@ SMALL = {
     "finder_steps": 3,
     "generator_steps": 2,
     "workers": 1,
+    "epochs": (0, 1),
 }
+HELD_SEEDS = {"held_out": 1_000_000, "learn_from": 2_000_000}
+
+
+def small_sweeps(folder):
+    """Files of a comparison and of an ablation that take seconds, as notebook 07 names them."""
+    two = {"styles": ["a"], "classes": ["CLEAN", "FULL_CARD"]}
+    held = {name: {"count": 60, "seed": seed, "size": [40, 32]} | two for name, seed in HELD_SEEDS.items()}
+    said = {"preset": "smoke", "data": {"count": 40} | two, "judge": {"count": 40} | held}
+    models = [{"preset": preset} for preset in ("smoke", "smoke_dcgan", "smoke_vae")]
+    seen = {"save_image_epochs": 1, "eval_batch_size": 3}
+    compared = said | {"list": models, "settings": seen, "seconds": 0.3}
+    ablation = said | {"grid": {"label_dropout": [0.1, 0.5]}, "settings": {"max_train_steps": 2}, "quick": {}}
+    for name, content in (("compared", compared), ("dropout", ablation)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return {"comparison": str(folder / "compared.json"), "ablations": (str(folder / "dropout.json"),)}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +71,7 @@ def executed(tmp_path_factory):
     """A repository in which a small run of all notebooks took place, every cell run twice; and the notebooks."""
     folder, nets = tmp_path_factory.mktemp("repository"), tmp_path_factory.mktemp("nets")
     pretrained = {"base_model": str(make_stable_diffusion(nets / "sd")), "clip_model": str(make_clip(nets / "clip"))}
+    pretrained |= small_sweeps(nets)
     (folder / "notebooks").mkdir()
     copies = [folder / "notebooks" / path.name for path in NOTEBOOKS]
     for path, copy in zip(NOTEBOOKS, copies, strict=True):
@@ -129,6 +146,14 @@ def test_a_trial_is_left_with_what_it_shows(executed):
     assert len(list((left / "results").iterdir())) == 10
 
 
+def test_a_comparison_is_left_with_its_models_and_tables(executed):
+    left = executed[0] / "runs/compare_models"
+    assert len(list((left / "runs").glob("*/evaluation.json"))) == 3
+    page = (left / "sweep.md").read_text()
+    assert all(f"preset={preset}" in page for preset in ("smoke_dcgan", "smoke_vae"))
+    assert "label_dropout" in (executed[0] / "runs/dropout/sweep.md").read_text()
+
+
 def test_films_are_left(executed):
     films = executed[0] / "generated_cards/demo_films"
     assert {path.name: len(list(read_film(path))) for path in films.iterdir()} == {"walk.mp4": 6, "walk.gif": 6}
@@ -140,7 +165,8 @@ def test_notebooks_write_nothing_else(executed):
     made = {path.name for path in (folder / "runs").iterdir()}
     scanned = {"demo_pages", "demo_pages_cards", "demo_pages_cards_review"}
     drawn = {"demo_cards", "demo_clean", "trial_cards", "text_cards"}
-    assert made == scanned | drawn | {"demo", "similarity", "trial_small", "text", "text_log.csv"}
+    compared = {"compare_models", "dropout"}
+    assert made == scanned | drawn | {"demo", "similarity", "trial_small", "text", "text_log.csv", *compared}
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 
