@@ -28,7 +28,7 @@ class BaselineConfig(RunConfig):
     # Optimisation
     learning_rate: Annotated[float, about("Learning rate of Adam, for every net.")] = 2e-4
     adam_beta1: Annotated[float, about("First beta of Adam; for a VAE rather 0.9.")] = 0.5
-    kl_weight: Annotated[float, about("VAE: weight of the KL divergence beside the squared error.")] = 0.1
+    kl_weight: Annotated[float, about("VAE: weight of the KL divergence beside the squared error.")] = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()

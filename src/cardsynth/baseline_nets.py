@@ -117,7 +117,9 @@ class CardDiscriminator(ModelMixin, ConfigMixin):
         super().__init__()
         self.halving = _Halving(sample_size, in_channels, base_channels, max_channels, norm)
         channels, *side = self.halving.shape
-        self.judge = _bounded(norm, nn.Linear((channels + 1) * math.prod(side), 1))
+        # The published one, of batch norms, is not told how much the cards of the batch differ.
+        self.told_differences = norm == "spectral"
+        self.judge = _bounded(norm, nn.Linear((channels + self.told_differences) * math.prod(side), 1))
         self.class_embedding = None
         if num_classes:
             self.class_embedding = _bounded(norm, nn.Linear(num_classes, channels, bias=False))
@@ -125,12 +127,14 @@ class CardDiscriminator(ModelMixin, ConfigMixin):
     def forward(self, images: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (B,) of cards (B, C, H, W) in [-1, 1]: above 0 real; class_weights one-hot (B, classes).
 
-        One more feature map tells how much the cards of the batch differ, so that a generator of cards that are all
-        alike is found out (Karras et al. 2018, section 3).
+        With spectral norms, one more feature map tells how much the cards of the batch differ, so that a generator of
+        cards that are all alike is found out (Karras et al. 2018, section 3).
         """
-        maps = self.halving(images)
-        differ = maps.float().std(dim=0, correction=0).mean().expand(len(maps), 1, *maps.shape[2:])
-        logits = self.judge(torch.cat([maps, differ.to(maps)], dim=1).flatten(1)).squeeze(1)
+        maps = judged = self.halving(images)
+        if self.told_differences:
+            differences = maps.float().std(dim=0, correction=0).mean().expand(len(maps), 1, *maps.shape[2:])
+            judged = torch.cat([maps, differences.to(maps)], dim=1)
+        logits = self.judge(judged.flatten(1)).squeeze(1)
         if self.class_embedding is not None:
             logits = logits + (self.class_embedding(class_weights) * maps.sum(dim=(2, 3))).sum(dim=1)
         return logits

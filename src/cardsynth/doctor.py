@@ -34,17 +34,6 @@ CHECKS = (
     check_falling,
     check_warm_up,
     check_average,
-    check_one_colour,
-    check_noise,
-    check_classes,
-    check_masks,
-    check_copies,
-    check_flip,
-    check_mirror_images,
-)
-# Those that have a meaning for a DCGAN or a VAE.
-OF_BASELINES = (
-    check_finite,
     check_variety,
     check_one_colour,
     check_noise,
@@ -54,6 +43,8 @@ OF_BASELINES = (
     check_flip,
     check_mirror_images,
 )
+# Those that ask how diffusion's loss and learning rate should go, which says nothing of a DCGAN or a VAE.
+OF_DIFFUSION = (check_learning_rate, check_falling, check_warm_up, check_average)
 
 
 @dataclass(frozen=True)
@@ -93,7 +84,9 @@ def diagnose(
     """
     examined = examine(run, real, count, progress)
     findings: list[Finding] = []
-    for check in OF_BASELINES if isinstance(examined.config, BaselineConfig) else CHECKS:
+    for check in CHECKS:
+        if check in OF_DIFFUSION and isinstance(examined.config, BaselineConfig):
+            continue
         if found := check(examined):
             explained = check in (check_one_colour, check_noise) and any(one.severity == "error" for one in findings)
             findings.append(
