@@ -1,9 +1,9 @@
 """Runs the benchmarks that need no GPU one after another, in under 20 minutes on two cores: `make bench`.
 
 Figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`; `sample_speed` takes the model of
-`make demo`. Run by themselves are `time_to_quality.py`, `recipe.py` and `sample_speed.py` with its judging of quality,
-which take most of an hour each, `gpu.py`, which needs a GPU, and `scans.py`, `masks.py`, `planted_faults.py` and
-`doctor.py`, which measure how right, not how fast.
+`make demo`. Run by themselves are `time_to_quality.py`, `sample_speed.py` with its judging of quality and `cardsynth
+sweep sweeps/equal_time.json`, which take most of an hour each, `gpu.py`, which needs a GPU, and `scans.py`, `masks.py`,
+`planted_faults.py` and `doctor.py`, which measure how right, not how fast.
 """
 
 import subprocess

@@ -152,9 +152,10 @@ def test_ready_made_sweeps_are_in_order(path, quick):
     sweep = read_sweep(path, quick)
     assert sweep.question
     assert len({run.seed for run in sweep.runs}) > 1
-    assert all(factor.keys for factor in factors_of(sweep))
+    assert factors_of(sweep)
     if quick:
-        assert all(run.config.max_train_steps <= 400 and run.config.width <= 64 for run in sweep.runs)
+        assert all(run.config.width <= 64 for run in sweep.runs)
+        assert sweep.seconds or all(run.config.max_train_steps <= 400 for run in sweep.runs)
 
 
 def test_ready_made_sweeps_have_the_published_settings():

@@ -1,5 +1,6 @@
 """What differs between the runs of a sweep: factors, each a setting or settings that change together."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +67,12 @@ def factors_of(sweep: Sweep) -> list[Factor]:
         numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
         together.setdefault(tuple(numbers[value] for value in values), []).append(key)
     factors = [_factor(sweep, of) for parts, of in together.items() if len(set(parts)) > 1]
-    paired = {
-        changes_text(run.changes) for factor in factors for run in runs if _has_partner(run, factor, factors, runs)
-    }
+    paired: set[str] = set()
+    for factor in factors:
+        blocks: dict[str, dict[str, str]] = defaultdict(dict)
+        for run in runs:
+            blocks[factor.block_of(run, factors)][factor.value_of(run)] = changes_text(run.changes)
+        paired.update(said for of in blocks.values() if len(of) > 1 for said in of.values())
     alone = [said for said in dict.fromkeys(changes_text(run.changes) for run in runs) if said not in paired]
     base = changes_text({})
     if alone and any(not run.changes for run in runs):
@@ -81,8 +85,3 @@ def _factor(sweep: Sweep, keys: Sequence[str]) -> Factor:
     usual = [next(iter(sweep.sources)) if key == "data" else getattr(sweep.base, key, None) for key in keys]
     reference = " x ".join(map(value_text, usual))
     return Factor(tuple(keys), tuple(sorted(values, key=lambda value: value != reference)))
-
-
-def _has_partner(run: SweepRun, factor: Factor, factors: Sequence[Factor], runs: Sequence[SweepRun]) -> bool:
-    block, value = factor.block_of(run, factors), factor.value_of(run)
-    return any(factor.block_of(one, factors) == block and factor.value_of(one) != value for one in runs)

@@ -68,7 +68,7 @@ def _draw_panel(axes: Axes, factor: Factor, family: dict[str, dict[str, Measured
             reach = float(stats.t.ppf(0.975, freedom)) * spread / math.sqrt(len(own))
         else:
             reach = math.hypot(*((one.high - one.low) / 2 for one in own)) / len(own)
-        axes.plot([one.value for one in own], [place] * len(own), ".", color="#bbbbbb", markersize=4, zorder=1)
+        axes.plot([one.value for one in own], [place] * len(own), ".", color="#777777", markersize=4, zorder=3)
         axes.plot([mean - reach, mean + reach], [place] * 2, color=colour, linewidth=3, solid_capstyle="butt")
         axes.plot(mean, place, "o", color=colour)
         if place == 0:

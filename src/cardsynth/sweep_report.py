@@ -116,7 +116,7 @@ def _means(rows: Sequence[SweepRow], measures: Sequence[str]) -> list[str]:
     cells.append("-".join(map(str, sorted({row.steps for row in rows if row.steps is not None}))))
     for name in measures:
         figures = [row.figures[name] for row in done if name in row.figures]
-        cells.append(MEASURES[name].text(mean_over_seeds(figures)) if figures else "")
+        cells.append(MEASURES[name].text(mean_over_seeds(figures, MEASURES[name].share)) if figures else "")
     for name, digits in (("seconds", 0), ("seconds_a_card", 3), ("parameters", 0)):
         values = [getattr(row, name) for row in rows if getattr(row, name) is not None]
         cells.append(f"{sum(values) / len(values):,.{digits}f}" if values else "")

@@ -109,14 +109,18 @@ def left_over(family: dict[str, dict[str, Figure]]) -> tuple[float, int]:
     return math.sqrt(squares / freedom) if freedom else math.nan, freedom
 
 
-def mean_over_seeds(figures: Sequence[Figure]) -> Figure:
-    """The mean of runs that differ in their seed alone, with its interval (Student's t); of one run its own figure."""
+def mean_over_seeds(figures: Sequence[Figure], share: bool = False) -> Figure:
+    """The mean of runs that differ in their seed alone, with its interval (Student's t); of one run its own figure.
+
+    share: whether the figures are shares, whose interval ends at 0 and 1.
+    """
     if len(figures) == 1:
         return figures[0]
     values = [figure.value for figure in figures]
     mean = float(np.mean(values))
     reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    return Figure(mean, mean - reach, mean + reach)
+    low, high = mean - reach, mean + reach
+    return Figure(mean, max(0.0, low), min(1.0, high)) if share else Figure(mean, low, high)
 
 
 def what_it_shows(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:

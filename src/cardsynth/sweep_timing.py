@@ -74,7 +74,8 @@ def _timed(config: TrainingConfig) -> list[float]:
     """Seconds of some steps, the first ones left out."""
     count, rare = WARM + TIMED + 1, 10**6
     # At a learning rate at which nothing diverges.
-    config = config.replace(max_train_steps=count, save_image_epochs=rare, save_model_epochs=rare, learning_rate=1e-6)
+    changes = {"max_train_steps": count, "save_image_epochs": rare, "save_model_epochs": rare, "learning_rate": 1e-6}
+    config = config.replace(**{name: value for name, value in changes.items() if hasattr(config, name)})
     times = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
         steps = train(config, _blank_cards(config), Path(folder) / "run")
@@ -115,6 +116,6 @@ def _expected(sweep: Sweep, run: SweepRun, seconds_a_step: float) -> tuple[int, 
         count = source.count or len(find_cards(source.folder))
         steps = total_train_steps(config, count * (1 + source.augmented))
     # A card forward takes a third of its share of a step, and guided twice.
-    calls = config.num_inference_steps * (2 if config.guidance_scale > 1 else 1)
-    share = seconds_a_step / (3 * config.train_batch_size * config.gradient_accumulation_steps)
+    calls = getattr(config, "num_inference_steps", 1) * (2 if getattr(config, "guidance_scale", 1) > 1 else 1)
+    share = seconds_a_step / (3 * config.train_batch_size * getattr(config, "gradient_accumulation_steps", 1))
     return steps, steps * seconds_a_step + sweep.judging.count * calls * share + JUDGING
