@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+import warnings
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +46,17 @@ def trained_run(cards: Cards, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in train(get_preset("smoke"), cards, run):
         pass
     return run
+
+
+@pytest.fixture(scope="session")
+def baseline_runs(cards: Cards, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Finished runs of the presets `smoke_dcgan` and `smoke_vae`, by kind; leave them as they are."""
+    folder = tmp_path_factory.mktemp("baselines")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "mode collapse")
+        for kind in ("dcgan", "vae"):
+            deque(train(get_preset(f"smoke_{kind}"), cards, folder / kind), maxlen=0)
+    return {kind: folder / kind for kind in ("dcgan", "vae")}
 
 
 @pytest.fixture(scope="session")

@@ -116,16 +116,21 @@ class CardDiscriminator(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         self.halving = _Halving(sample_size, in_channels, base_channels, max_channels, norm)
-        channels = self.halving.shape[0]
-        self.judge = _bounded(norm, nn.Linear(math.prod(self.halving.shape), 1))
+        channels, *side = self.halving.shape
+        self.judge = _bounded(norm, nn.Linear((channels + 1) * math.prod(side), 1))
         self.class_embedding = None
         if num_classes:
             self.class_embedding = _bounded(norm, nn.Linear(num_classes, channels, bias=False))
 
     def forward(self, images: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (B,) of cards (B, C, H, W) in [-1, 1]: above 0 real; class_weights one-hot (B, classes)."""
+        """Logits (B,) of cards (B, C, H, W) in [-1, 1]: above 0 real; class_weights one-hot (B, classes).
+
+        One more feature map tells how much the cards of the batch differ, so that a generator of cards that are all
+        alike is found out (Karras et al. 2018, section 3).
+        """
         maps = self.halving(images)
-        logits = self.judge(maps.flatten(1)).squeeze(1)
+        differ = maps.float().std(dim=0, correction=0).mean().expand(len(maps), 1, *maps.shape[2:])
+        logits = self.judge(torch.cat([maps, differ.to(maps)], dim=1).flatten(1)).squeeze(1)
         if self.class_embedding is not None:
             logits = logits + (self.class_embedding(class_weights) * maps.sum(dim=(2, 3))).sum(dim=1)
         return logits

@@ -6,10 +6,11 @@ from collections import deque
 from typing import Any
 
 MOST_ROLLBACKS = 3
-# Variety (see `cardsynth.variety`) under which the generator has collapsed, once it was twice as varied; and under
-# which its cards are called alike at the end. (Sound runs on drawn cards end at 0.6 to 0.9.)
-COLLAPSED, ALIKE = 0.2, 0.4
-# The discriminator has won where its loss stays under this, on average over so many steps. (Sound runs: 0.1 to 1.)
+# The generator has collapsed where the variety of its cards (see `cardsynth.variety`) falls to this share of the most
+# that it was, if that was any; and its cards are called alike where it ends under ALIKE. (Of drawn cards, a good
+# diffusion model's have 0.87; a DCGAN's begin at 0.1 and rise, to fall by a third now and then.)
+FALLEN, ANY, ALIKE = 0.25, 0.1, 0.4
+# The discriminator has won where its loss stays under this, on average over so many steps. (Sound runs: 0.1 and more.)
 WON, STEPS = 0.005, 100
 
 
@@ -44,7 +45,7 @@ class CollapseGuard:
         if self._broken:
             return self._broken
         variety = self.variety if variety is None else variety
-        if variety is not None and variety < COLLAPSED and self._most >= 2 * COLLAPSED:
+        if variety is not None and self._most >= ANY and variety < FALLEN * self._most:
             return f"its cards differ {variety:.2f} times as much as real ones, after {self._most:.2f} times before"
         if len(self._losses) == STEPS and statistics.fmean(self._losses) < WON:
             return f"its discriminator has won: over {STEPS} steps its loss was under {WON}"

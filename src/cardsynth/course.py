@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from cardsynth.collapse import ALIKE
 from cardsynth.examination import Examination
 from cardsynth.symptoms import FEWEST, SURE, Finding, other_learning_rate, standard_error
 
@@ -110,6 +111,20 @@ def check_falling(run: Examination) -> Finding | None:
             f"train longer than {len(loss)} steps, and where that does not help with learning_rate {highest / 3:.1g}"
         )
     return Finding("loss not falling", "error", cause, remedy)
+
+
+def check_variety(run: Examination) -> Finding | None:
+    """Cards of a DCGAN that are all alike (mode collapse), or a training that had to be rolled back."""
+    measured = [row["variety"] for row in run.log if "variety" in row]
+    rollbacks = (run.manifest or {}).get("rollbacks", [])
+    remedy = f"train longer, or anew with {other_learning_rate(run, 1 / 2)} or another seed"
+    if measured and measured[-1] < ALIKE:
+        cause = f"cards of one class differ {measured[-1]:.2f} times as much as real ones (sound runs: over {ALIKE})"
+        return Finding("mode collapse", "error", cause, remedy)
+    if rollbacks:
+        said = "; ".join(f"from step {one['from']} to {one['to']}, as {one['reason']}" for one in rollbacks)
+        return Finding("rolled back in training", "warning", f"{len(rollbacks)} times: {said}", remedy)
+    return None
 
 
 def check_warm_up(run: Examination) -> Finding | None:

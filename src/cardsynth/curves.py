@@ -9,12 +9,34 @@ from matplotlib.figure import Figure
 from cardsynth.losses import TimestepErrors, mean_and_error
 from cardsynth.plots import DARK, LIGHT, WARNING, NotebookFigure, new_axes
 
+PARTS = ("generator_loss", "discriminator_loss", "reconstruction", "kl")
 COLOURS, STYLES = (DARK, WARNING, LIGHT, "#666666"), ("-", "--")
 
 
 def plot_log(rows: Sequence[dict[str, Any]]) -> Figure:
     """Loss of each step (light) and its running mean (dark), from rows of `runs.read_log`."""
     return _plot_noisy(_column(rows, "step"), _column(rows, "loss"), "loss", height=3)
+
+
+def plot_losses(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Running means of the losses that train a DCGAN (both players') or a VAE (squared error, KL divergence).
+
+    Those of a VAE are drawn on a log scale, for the divergence is told in nats a card. Raises ValueError for a log
+    without them.
+    """
+    names = [name for name in PARTS if rows and name in rows[0]]
+    if not names:
+        raise ValueError("the log has no losses of a DCGAN or a VAE; take plot_log")
+    figure, axes = new_axes(6.5, 3)
+    for name, colour in zip(names, COLOURS, strict=False):
+        values = _running_mean(_column(rows, name), max(4, len(rows) // 40))
+        axes.plot(_column(rows, "step"), values, color=colour, linewidth=1.8, label=name.replace("_", " "))
+    if "kl" in names:
+        axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.margins(x=0)
+    axes.legend(frameon=False)
+    return figure
 
 
 def plot_gradient_norm(rows: Sequence[dict[str, Any]], max_grad_norm: float | None = None) -> Figure:

@@ -5,8 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cardsynth.baseline_config import BaselineConfig
 from cardsynth.cards import Cards
-from cardsynth.course import check_average, check_falling, check_finite, check_learning_rate, check_warm_up
+from cardsynth.course import (
+    check_average,
+    check_falling,
+    check_finite,
+    check_learning_rate,
+    check_variety,
+    check_warm_up,
+)
 from cardsynth.examination import Examination, examine
 from cardsynth.symptoms import (
     Finding,
@@ -26,6 +34,18 @@ CHECKS = (
     check_falling,
     check_warm_up,
     check_average,
+    check_one_colour,
+    check_noise,
+    check_classes,
+    check_masks,
+    check_copies,
+    check_flip,
+    check_mirror_images,
+)
+# Those that have a meaning for a DCGAN or a VAE.
+OF_BASELINES = (
+    check_finite,
+    check_variety,
     check_one_colour,
     check_noise,
     check_classes,
@@ -73,7 +93,7 @@ def diagnose(
     """
     examined = examine(run, real, count, progress)
     findings: list[Finding] = []
-    for check in CHECKS:
+    for check in OF_BASELINES if isinstance(examined.config, BaselineConfig) else CHECKS:
         if found := check(examined):
             explained = check in (check_one_colour, check_noise) and any(one.severity == "error" for one in findings)
             findings.append(

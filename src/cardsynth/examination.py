@@ -8,23 +8,24 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
+from cardsynth.baseline_model import is_baseline, load_baseline
 from cardsynth.cards import Cards, cards_for
 from cardsynth.config import TrainingConfig, load_config
 from cardsynth.losses import loss_by_timestep
 from cardsynth.model import build_unet
+from cardsynth.run_config import RunConfig
 from cardsynth.runs import RunError, TrainedModel, checkpoints, is_run, load_model, read_log, read_manifest
-from cardsynth.sampling import generate
+from cardsynth.sampling import AnyModel, generate
+from cardsynth.variety import small_vectors
 
 MOST_LABELS = 5  # classes that are drawn, the first ones where there are more
 LEAST_SEEDS = 3  # cards of each class
 BINS, CARDS_A_BIN = 4, 64  # for the loss with other weights or other labels
 MOST_LOOKED_AT, MOST_COMPARED = 1000, 20_000  # real cards whose nearest is sought, and among which
-LONGEST_SIDE = 40  # of a card, in pixels, where cards are compared
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,15 @@ class Examination:
     drawn: uint8 (classes, seeds, C, H, W), the same seeds for each of `drawn_labels`. `averaged`, `raw` and `initial`
     are weights by name: those that are sampled, those being trained at the last checkpoint, and those before the first
     step. errors: loss as trained of each real card, (N,), of the `averaged` and the `raw` weights, and of the averaged
-    with `other labels`; the noise is the same for all.
+    with `other labels`; the noise is the same for all. Of a DCGAN or a VAE, whose steps are others, there are no `raw`
+    and `initial` weights and no errors.
     """
 
     run: Path
-    config: TrainingConfig | None = None
+    config: RunConfig | None = None
     log: tuple[dict[str, Any], ...] = ()
     manifest: dict[str, Any] | None = None
-    model: TrainedModel | None = None
+    model: AnyModel | None = None
     averaged: dict[str, torch.Tensor] | None = None
     raw: dict[str, torch.Tensor] | None = None
     initial: dict[str, torch.Tensor] | None = None
@@ -79,7 +81,7 @@ class Examination:
         return planned or self.steps
 
     @property
-    def settings(self) -> TrainingConfig | None:
+    def settings(self) -> RunConfig | None:
         """The run's settings, or for a folder without them what its net tells."""
         return self.config or (self.model.config if self.model else None)
 
@@ -111,11 +113,12 @@ def examine(
     log = attempt(lambda: _steps(run), "log.jsonl ") or ()
     manifest = attempt(lambda: dict(read_manifest(run)), "manifest.json ")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = (
-        attempt(lambda: load_model(run, device=device)) if manifest or not (run / "manifest.json").is_file() else None
-    )
+    readable = manifest or not (run / "manifest.json").is_file()
+    diffuses = not (manifest and is_baseline(run))
+    load = load_model if diffuses else load_baseline
+    model = attempt(lambda: load(run, device=device)) if readable else None
     saved = checkpoints(run)
-    raw = attempt(lambda: _raw_weights(saved[-1]) if saved else None, "a checkpoint ")
+    raw = attempt(lambda: _raw_weights(saved[-1]) if saved else None, "a checkpoint ") if diffuses else None
     if log and not _is_saved(saved, log[-1]):
         notes.append(
             f"the log goes to step {log[-1]['step']} and the last checkpoint to {saved[-1].name if saved else 'none'}:"
@@ -123,8 +126,10 @@ def examine(
         )
     whole = Examination(run, config, tuple(log), manifest, model, raw=raw)
     if model:
-        averaged = {name: value.cpu() for name, value in model.unet.state_dict().items()}
-        whole = replace(whole, averaged=averaged, initial=attempt(lambda: _initial_weights(model)))
+        averaged = {name: value.cpu() for name, value in model.net.state_dict().items()}
+        whole = replace(whole, averaged=averaged)
+        if diffuses:
+            whole = replace(whole, initial=attempt(lambda: _initial_weights(model)))
     if isinstance(real, Cards):
         whole = replace(whole, real=real)
     elif real is not None:
@@ -133,7 +138,7 @@ def examine(
         drawn = attempt(lambda: _draw(model, count, progress))
         if drawn is not None:
             whole = replace(whole, drawn=drawn, drawn_labels=model.labels[:MOST_LABELS])
-        if whole.real is not None:
+        if diffuses and whole.real is not None:
             whole = replace(whole, errors=attempt(lambda: _errors(whole, progress)))
     if whole.real is None:
         notes.append("the real cards were not given (--real): copies and mirrored cards were not looked for")
@@ -171,7 +176,7 @@ def _initial_weights(model: TrainedModel) -> dict[str, torch.Tensor]:
         return build_unet(model.config, channels, len(model.labels)).state_dict()
 
 
-def _draw(model: TrainedModel, count: int, progress: bool) -> torch.Tensor:
+def _draw(model: AnyModel, count: int, progress: bool) -> torch.Tensor:
     """Cards uint8 (classes, seeds, C, H, W) of the same seeds for each class, by the run's own sampler and settings."""
     labels = model.labels[:MOST_LABELS] or (None,)
     seeds = range(max(LEAST_SEEDS, count // len(labels)))
@@ -202,24 +207,18 @@ def _nearest(whole: Examination, progress: bool) -> Nearest:
     looked_at = real[places]
     drawn = whole.drawn.flatten(0, 1) if whole.drawn is not None else real[:0]
     sets = {"real": looked_at, "mirrored": looked_at.flip(-1), "drawn": drawn, "drawn_mirrored": drawn.flip(-1)}
-    vectors = {name: _vectors(pixels) for name, pixels in sets.items()}
+    vectors = {name: small_vectors(pixels) for name, pixels in sets.items()}
     found = {name: torch.full((len(value),), torch.inf) for name, value in vectors.items()}
     to_own_mirror = _rms(vectors["real"] - vectors["mirrored"])
     chunks = torch.arange(len(real)).split(500)
     for chunk in tqdm(chunks, "Comparing cards", unit="part", disable=not progress, leave=False):
-        others = _vectors(real[chunk])
+        others = small_vectors(real[chunk])
         for name, value in vectors.items():
             distance = torch.cdist(value, others) / value.shape[1] ** 0.5
             if name in ("real", "mirrored"):
                 distance[places[:, None] == chunk] = torch.inf
             found[name] = torch.minimum(found[name], distance.min(dim=1).values)
     return Nearest(to_own_mirror=to_own_mirror.numpy(), **{name: value.numpy() for name, value in found.items()})
-
-
-def _vectors(pixels: torch.Tensor) -> torch.Tensor:
-    """Colours of cards uint8 (N, C, H, W) made small, float32 (N, F) in 0 to 255."""
-    factor = max(1, max(pixels.shape[2:]) // LONGEST_SIDE)
-    return F.avg_pool2d(pixels[:, :3].float(), factor).flatten(1)
 
 
 def _rms(difference: torch.Tensor) -> torch.Tensor:

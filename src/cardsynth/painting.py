@@ -27,8 +27,11 @@ def clean_class(model: TrainedModel) -> str:
 def damage_labels(model: TrainedModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
     """One class of damage for each seed: the given one or ones, else each seed's turn of the model's classes but CLEAN.
 
-    Raises ValueError for a model without masks, for the class of clean cards, and as `choose_labels` does.
+    Raises ValueError for a model without masks or that is no diffusion model, for the class of clean cards, and as
+    `choose_labels` does.
     """
+    if not isinstance(model, TrainedModel):
+        raise ValueError(f"{model.name} is no diffusion model, so it cannot paint onto cards; take another")
     if not model.has_mask:
         raise ValueError(f"{model.name} was trained without masks, so it cannot be told where to paint; take another")
     clean = clean_class(model)

@@ -269,6 +269,9 @@ def _hash_of_darkness(cards: Any) -> str:
 
 def check_resumable(run: Path, config: Any, manifest: dict[str, Any], may_change: Collection[str] = MAY_CHANGE) -> None:
     """Raise RunError unless a run can go on with these settings, and with the cards that the manifest describes."""
+    kind, wanted = (one.get("kind", "diffusion") for one in (read_manifest(run), manifest))
+    if kind != wanted:
+        raise RunError(f"{run} is another kind of run ({kind}, not {wanted}); choose another folder")
     old = load_config(run / "settings.json", type(config)())
     names = [field.name for field in dataclasses.fields(config) if field.name not in may_change]
     changed = [name for name in names if getattr(old, name) != getattr(config, name)]

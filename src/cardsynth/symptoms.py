@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from cardsynth.cards import Cards
+from cardsynth.config import TrainingConfig
 from cardsynth.examination import Examination
 
 # Deviation of a card's grey levels below which it looks like one colour: 2 % of the range is near what eyes can tell
@@ -70,9 +71,9 @@ def check_noise(run: Examination) -> Finding | None:
 
 def _remedy_of_noise(run: Examination) -> str:
     config = run.model.config
-    if config.num_inference_steps < 8:
+    if isinstance(config, TrainingConfig) and config.num_inference_steps < 8:
         return f"draw with num_inference_steps 20 instead of {config.num_inference_steps}; if that is noise, train on"
-    if config.guidance_scale > 5:
+    if isinstance(config, TrainingConfig) and config.guidance_scale > 5:
         return f"draw with guidance_scale 2 instead of {config.guidance_scale:g}; if that is noise, train on"
     if run.steps < run.planned_steps:
         return f"train on to the end (--resume): it stands at {run.steps} of {run.planned_steps} steps"
@@ -90,17 +91,16 @@ def check_copies(run: Examination) -> Finding | None:
     if copies <= among_real + COPIES:
         return None
     cards = len(run.real)
-    seen = run.steps * run.model.config.train_batch_size * run.model.config.gradient_accumulation_steps
+    seen = run.steps * run.model.config.cards_per_process
     cause = (
         f"{copies:.0%} of the drawn cards lie within {NEAR_COPY * usual:.1f} grey levels of a training card, as do"
         f" {among_real:.0%} of the training cards; usual among these is {usual:.1f}, and of drawn ones"
         f" {np.median(run.nearest.drawn):.1f}"
     )
     times = f"each of the {cards} cards was seen {seen / cards:.0f} times; " if seen else ""
-    remedy = (
-        f"{times}take more cards, or train anew with max_train_steps {max(1, run.steps // 4)} and dropout"
-        f" {max(0.1, run.model.config.dropout):g}"
-    )
+    remedy = f"{times}take more cards, or train anew with max_train_steps {max(1, run.steps // 4)}"
+    if isinstance(run.model.config, TrainingConfig):
+        remedy += f" and dropout {max(0.1, run.model.config.dropout):g}"
     return Finding("over-fitting: copies of training cards", "error", cause, remedy)
 
 
@@ -157,12 +157,9 @@ def check_classes(run: Examination) -> Finding | None:
         ignored = ignored or tell < SURE
     if not ignored:
         return None
-    dropout = run.model.config.label_dropout
-    remedy = (
-        f"train anew with label_dropout 0.1 instead of {dropout:g}"
-        if dropout > 0.3
-        else "look whether the labels of the training cards are right (cardsynth check), then train longer"
-    )
+    remedy = "look whether the labels of the training cards are right (cardsynth check), then train longer"
+    if isinstance(run.model.config, TrainingConfig) and run.model.config.label_dropout > 0.3:
+        remedy = f"train anew with label_dropout 0.1 instead of {run.model.config.label_dropout:g}"
     return Finding("classes ignored", "error", cause, remedy)
 
 
@@ -181,11 +178,12 @@ def check_masks(run: Examination) -> Finding | None:
         cause += f", those of the training cards {real.min():.1%} to {real.max():.1%}"
         if (real.max() < 0.001) if empty else (real.min() > 0.95):
             return Finding(f"masks are {kind}", "error", cause, "mend the masks of the training cards: 255 is damage")
-    weight = run.model.config.mask_weight
-    remedy = (
-        "look whether the masks of the training cards are right (255 is damage), then train anew with mask_weight"
-        f" {2 * weight:g} instead of {weight:g}"
-    )
+    remedy = "look whether the masks of the training cards are right (255 is damage), then train "
+    if isinstance(run.model.config, TrainingConfig):
+        weight = run.model.config.mask_weight
+        remedy += f"anew with mask_weight {2 * weight:g} instead of {weight:g}"
+    else:
+        remedy += "longer"
     return Finding(f"masks are {kind}", "error", cause, remedy)
 
 

@@ -11,20 +11,21 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
+from cardsynth.baseline_model import NETS as BASELINE_NETS
 from cardsynth.conditions import LIMITS
 from cardsynth.diffusion import SAMPLERS
 from cardsynth.fitting import read_image
 from cardsynth.plots import figure_png, show_images
-from cardsynth.runs import TrainedModel
-from cardsynth.sampling import choose_labels, open_model, write_cards
+from cardsynth.runs import WEIGHTS, TrainedModel
+from cardsynth.sampling import AnyModel, choose_labels, open_model, write_cards
 
 MOST_SHOWN = 40
-WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+NETS = ("unet", *(folder for folder, _ in BASELINE_NETS.values()))  # folders of nets that draw cards
 
 
 def find_runs(folder: str | Path = "runs") -> list[Path]:
     """Run folders in a folder that have a saved model to generate from, sorted by name."""
-    return sorted(path for path in Path(folder).glob("*") if (path / WEIGHTS).is_file())
+    return sorted(path for path in Path(folder).glob("*") if any((path / net / WEIGHTS).is_file() for net in NETS))
 
 
 def read_generated(folder: str | Path, seeds: Sequence[int]) -> torch.Tensor:
@@ -52,7 +53,7 @@ class GeneratorPanel(widgets.VBox):
 
     def __init__(self, runs_folder: str | Path = "runs", out: str | Path = "generated_cards") -> None:
         self.out = Path(out)
-        self.trained: TrainedModel | None = None
+        self.trained: AnyModel | None = None
         runs = [(path.name, str(path)) for path in find_runs(runs_folder)]
         self.run = _control(widgets.Dropdown, "Model", options=runs, disabled=not runs)
         self.hub_id = _control(widgets.Text, "or Hub id", placeholder="name/model", continuous_update=False)
@@ -93,7 +94,9 @@ class GeneratorPanel(widgets.VBox):
             self._say(f"Loading {chosen} ...")
             self.trained = open_model(chosen)
             self.label.options = [("each in turn", None), *((name, name) for name in self.trained.labels)]
-            self.guidance.value = self.trained.config.guidance_scale
+            diffuses = isinstance(self.trained, TrainedModel)
+            self.sampler.disabled = self.guidance.disabled = not diffuses
+            self.guidance.value = self.trained.config.guidance_scale if diffuses else 1.0
             self._show_dials()
             height, width = self.trained.config.size
             kind = "cards with masks" if self.trained.has_mask else "cards"
@@ -115,6 +118,8 @@ class GeneratorPanel(widgets.VBox):
             self.button.disabled = False
 
     def _generate(self, seeds: range) -> None:
+        diffuses = isinstance(self.trained, TrainedModel)
+        how = {"sampler": self.sampler.value, "guidance_scale": self.guidance.value} if diffuses else {}
         folder = write_cards(
             self.trained,
             self.out / self.trained.name.replace("/", "--"),
@@ -122,10 +127,9 @@ class GeneratorPanel(widgets.VBox):
             self.label.value,
             covered=_number_in(self.covered),
             darkness=_number_in(self.darkness),
-            sampler=self.sampler.value,
-            guidance_scale=self.guidance.value,
             overwrite=self.overwrite.value,
             progress=False,
+            **how,
         )
         shown = seeds[:MOST_SHOWN]
         labels = choose_labels(self.trained, shown, self.label.value)
