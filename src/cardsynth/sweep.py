@@ -7,6 +7,7 @@ it), the cards that each generated (`cards/`), what was drawn (`data/`), and tab
 import json
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -50,11 +51,19 @@ def run_sweep(sweep: Sweep, out: str | Path, workers: int = 1) -> None:
     known_judge(judging.learn_from)
     sweep = steps_of(sweep, out, one_thread=workers > 1)
     missing = [run for run in sweep.runs if not is_done(out, run)]
-    work = partial(_train_and_judge, sweep=sweep, out=out, alone=workers == 1)
+    work = work_of(sweep, out, alone=workers == 1)
     with closing(results_in_order(work, missing, workers, start=_one_thread)) as results:
         bar = tqdm(results, "Runs", len(sweep.runs), initial=len(sweep.runs) - len(missing), unit="run")
         for said in bar:
             bar.write(said)
+
+
+def work_of(sweep: Sweep, out: Path, alone: bool) -> Callable[[SweepRun], str]:
+    """What trains and judges a run of a sweep, and returns what is to be said of it; it can be pickled.
+
+    alone: no other run is worked on beside it, so that a progress bar may be shown.
+    """
+    return partial(_train_and_judge, sweep=sweep, out=out, alone=alone)
 
 
 def is_done(out: str | Path, run: SweepRun) -> bool:
@@ -138,7 +147,7 @@ def _train_and_judge(run: SweepRun, sweep: Sweep, out: Path, alone: bool) -> str
     except (CardError, RunError):
         raise
     except (TrainingError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         write_atomically(place / FAILED, (json.dumps({"reason": reason}) + "\n").encode())
         return f"{run.name}: failed, {reason}"
     found = figures.distance("KID")
