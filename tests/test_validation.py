@@ -38,9 +38,11 @@ def test_held_out_cards_are_not_trained_on(drawn):
     learner = Learner(CONFIG, drawn, shown)
     assert learner.epoch_steps == 2
     taken = []
-    whole = learner.cards
-    learner.cards = type("Watched", (), {"batch": lambda _, i, d: taken.extend(i.tolist()) or whole.batch(i, d)})()
-    learner.cards.label_names = whole.label_names
+    whole = learner.batches.cards
+    learner.batches.cards = type(
+        "Watched", (), {"batch": lambda _, i, d: taken.extend(i.tolist()) or whole.batch(i, d)}
+    )()
+    learner.batches.cards.label_names = whole.label_names
     for step in range(2):
         learner.optimise(step)
     assert sorted(taken) == sorted(shown.tolist())

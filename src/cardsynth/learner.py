@@ -43,7 +43,7 @@ class Learner:
         self.config = config
         self.accelerator = build_accelerator(config)
         self.device, processes = self.accelerator.device, self.accelerator.num_processes
-        self._batches = StepBatches(config, cards, shown, self.device, self.accelerator.process_index, processes)
+        self.batches = StepBatches(config, cards, shown, self.device, self.accelerator.process_index, processes)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             unet = build_unet(config, cards.pixels.shape[1], len(cards.label_names))
@@ -55,8 +55,8 @@ class Learner:
         self.noise_scheduler = build_noise_scheduler(
             config.beta_schedule, config.prediction_type, config.num_train_timesteps
         )
-        self.total_steps, self.epoch_steps = self._batches.total_steps, self._batches.epoch_steps
-        self.cards_per_step = self._batches.cards_per_step
+        self.total_steps, self.epoch_steps = self.batches.total_steps, self.batches.epoch_steps
+        self.cards_per_step = self.batches.cards_per_step
         optimizer, self.lr_scheduler = build_optimizer(config, unet.parameters(), self.total_steps)
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
         self.averages = {
@@ -67,7 +67,7 @@ class Learner:
             average.to(self.device)
         self.accelerator.register_for_checkpointing(self.lr_scheduler, *self.averages.values())
         self.parameters = list(unet.parameters())
-        self.cards = self._batches.cards
+        self.cards = self.batches.cards
         timesteps = torch.arange(config.num_train_timesteps)
         self._weights = loss_weights(
             self.noise_scheduler, timesteps, config.loss_weighting, config.snr_gamma, config.snr_floor
@@ -112,8 +112,8 @@ class Learner:
 
     def _gradients(self, step: int) -> torch.Tensor:
         """Add up the gradients of a step's batches; returns its loss, (), on the device."""
-        config, indices = self.config, self._batches.indices(step)
-        seed = self._batches.seed(step)
+        config, indices = self.config, self.batches.indices(step)
+        seed = self.batches.seed(step)
         generator = torch.Generator(self.device).manual_seed(seed)
         if config.dropout:
             torch.manual_seed(seed)
@@ -143,7 +143,7 @@ class Learner:
     ) -> Callable[[slice], torch.Tensor]:
         """Weighted squared error of parts of a batch at random timesteps, as a share of the mean over `count` cards."""
         config, device = self.config, self.device
-        pixels, labels = self._batches.batch(indices, generator)
+        pixels, labels = self.batches.batch(indices, generator)
         clean_images = normalize(pixels, config.patch_size)
         noise = torch.randn(clean_images.shape, generator=generator, device=device)
         timesteps = spread_timesteps(len(pixels), config.num_train_timesteps, generator)
