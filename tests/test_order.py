@@ -50,7 +50,7 @@ def test_a_rare_class_is_trained_as_often_as_the_others(cards):
             seen.extend(self.labels[indices].tolist())
             return take(self, indices, device)
 
-    learner.cards = Watched(few.pixels, few.labels, few.label_names)
+    learner.batches.cards = Watched(few.pixels, few.labels, few.label_names)
     for step in range(3):
         learner.optimise(step)
     assert np.bincount(seen).tolist() == [6] * 5
