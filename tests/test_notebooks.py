@@ -150,7 +150,7 @@ def test_a_comparison_is_left_with_its_models_and_tables(executed):
     left = executed[0] / "runs/compare_models"
     assert len(list((left / "runs").glob("*/evaluation.json"))) == 3
     page = (left / "sweep.md").read_text()
-    assert all(f"preset={preset}" in page for preset in ("smoke_dcgan", "smoke_vae"))
+    assert all(f"preset={preset}" in page for preset in ("smoke", "smoke_dcgan", "smoke_vae"))
     assert "label_dropout" in (executed[0] / "runs/dropout/sweep.md").read_text()
 
 

@@ -97,7 +97,9 @@ def _sweep(name: str, said: dict[str, Any]) -> Sweep:
         changes = _changes(point, preset, settings, first, sources)
         found.setdefault(json.dumps(changes, sort_keys=True), changes)
     runs = []
+    several_presets = any("preset" in changes for changes in found.values())
     for seed, changes in itertools.product(seeds, found.values()):
+        changes = {"preset": preset} | changes if several_presets else changes  # models are told apart by name
         others = {key: value for key, value in changes.items() if key not in ("preset", "data")}
         config = _config(changes.get("preset", preset), settings | others, changes_text(changes)).replace(seed=seed)
         runs.append(SweepRun(_name_of(changes, seed), changes, seed, config, changes.get("data", first)))
