@@ -54,7 +54,7 @@ def push_run(
     """
     run = Path(run).expanduser()
     _require(run, (), "run folder")
-    kind = kind_of(run)
+    kind = _read(kind_of, run)
     _require(run, tuple(dict.fromkeys((*kind.pieces, *SETTINGS))), "run folder (settings, manifest and model)")
     _read(kind.readme, run)
     command = f"cardsynth push --run {shlex.quote(str(run))}"
