@@ -7,8 +7,8 @@ from pathlib import Path
 from cardsynth.baseline_config import DCGAN, VAE
 from cardsynth.baseline_readme import baseline_card
 from cardsynth.finder_readme import finder_card
-from cardsynth.readme import model_card, read_object
-from cardsynth.runs import FINDER, TEXT
+from cardsynth.readme import model_card
+from cardsynth.runs import FINDER, TEXT, read_manifest
 from cardsynth.text_card import text_card
 
 SETTINGS = ("settings.json", "manifest.json")  # what every run folder has beside its model
@@ -54,12 +54,8 @@ TEXT_MODEL = Kind(
 
 
 def kind_of(run: Path) -> Kind:
-    """The kind of a run folder, by its manifest; without one, a diffusion model.
-
-    Raises ValueError for a manifest that is cut short.
-    """
-    manifest = run / "manifest.json"
-    kind = read_object(manifest).get("kind") if manifest.is_file() else None
+    """The kind of a run folder, by its manifest; without one, a diffusion model."""
+    kind = read_manifest(run).get("kind")
     if kind in BASELINES:
         return BASELINES[kind]
     if kind == FINDER:
