@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from cardsynth.cards import Cards, cards_for
 from cardsynth.config import TrainingConfig, load_config
 from cardsynth.doctor import diagnose
-from cardsynth.folder import write_atomically
+from cardsynth.files import write_atomically
 from cardsynth.model import build_unet
 from cardsynth.runs import checkpoints, describe_environment
 from cardsynth.trainer import TrainingError

@@ -25,7 +25,7 @@ from cardsynth.demo import DEMO_STYLES, FRESH_SEED
 from cardsynth.drive import drive_training
 from cardsynth.evaluation import select
 from cardsynth.features import known_judge, map_means
-from cardsynth.folder import write_atomically
+from cardsynth.files import write_atomically
 from cardsynth.judge import JudgeNet, ask
 from cardsynth.masks import mask_iou
 from cardsynth.metrics import Figure, mean_figure, share_figure

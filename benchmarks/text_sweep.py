@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from cardsynth.folder import write_atomically
+from cardsynth.files import write_atomically
 from cardsynth.options import parse_seeds
 from cardsynth.remarks import markdown_table
 from cardsynth.runs import checkpoints, read_log, read_manifest

@@ -9,7 +9,8 @@ import datasets
 import pytest
 from pictures import png, save, speckled, spot, write_rows
 
-from cardsynth.folder import CardError, CardWriter, find_cards, read_metadata, write_atomically
+from cardsynth.files import write_atomically
+from cardsynth.folder import CardError, CardWriter, find_cards, read_metadata
 
 FORMS = ("png", "JPG", "jpeg", "webp", "bmp", "tif", "tiff", "gif")
 

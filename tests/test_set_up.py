@@ -70,7 +70,8 @@ def test_imports_go_only_downward():
                 imported[name].update(module for module in modules if module in files)
     order = list(TopologicalSorter(imported).static_order())
     assert set(order) == set(files)
-    assert not imported["diffusion"] | imported["folder"] | imported["run_config"]
+    assert not imported["diffusion"] | imported["files"] | imported["run_config"]
+    assert imported["folder"] == {"files"}
     assert imported["config"] | imported["baseline_config"] == {"baseline_config", "run_config"}
     commands = {name for name in files if name.endswith("_commands")} | {"demo", "__main__"}
     assert commands

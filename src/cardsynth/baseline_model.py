@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import ModelMixin
 
 from cardsynth.baseline_config import DCGAN, VAE, BaselineConfig
 from cardsynth.baseline_nets import CardAutoencoder, CardGenerator
 from cardsynth.cards import denormalize, normalize
 from cardsynth.config import load_config
-from cardsynth.device import in_own_threads
-from cardsynth.runs import WEIGHTS, RunError, is_run, read_manifest, replace_folder, revision_of
+from cardsynth.device import in_parts
+from cardsynth.files import replace_folder
+from cardsynth.points import check_points, one_hot, seed_points
+from cardsynth.runs import WEIGHTS, RunError, is_run, read_manifest, revision_of
 
 # Cards that go through a net together, always: by rounding, a card's bits depend on how many do.
 CARDS_AT_ONCE = 8
@@ -52,14 +53,11 @@ class BaselineModel:
 
     def seed_latents(self, seeds: Sequence[int]) -> torch.Tensor:
         """Standard normal latents float32 (B, latent_dim) on the CPU, each from its seed alone."""
-        generators = (torch.Generator().manual_seed(seed) for seed in seeds)
-        return torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
+        return seed_points(self.latent_shape, seeds)
 
     def class_weights(self, labels: Sequence[str | None]) -> torch.Tensor | None:
         """Labels as class weights float32 (B, classes), one-hot; None for a model without classes."""
-        if not self.labels:
-            return None
-        return F.one_hot(torch.tensor([self.labels.index(label) for label in labels]), len(self.labels)).float()
+        return one_hot(self.labels, labels)
 
     def decode(self, latents: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
         """Cards uint8 (B, C, H, W) on the CPU of latents (B, latent_dim), the mask channel 0 or 255.
@@ -68,13 +66,7 @@ class BaselineModel:
         mixture of the classes' embeddings. A latent gives the same card whatever the batch. Raises ValueError for
         latents or class weights of another shape.
         """
-        shape = (len(latents), *self.latent_shape)
-        if latents.shape != shape:
-            raise ValueError(f"{self.name} draws from latents of shape {shape}, not {tuple(latents.shape)}")
-        given = None if class_weights is None else tuple(class_weights.shape)
-        expected = (len(latents), len(self.labels)) if self.labels else None
-        if given != expected:
-            raise ValueError(f"{self.name} takes class weights of shape {expected}, not {given}")
+        check_points(self, latents, class_weights)
         inputs = (latents.float(),) if class_weights is None else (latents.float(), class_weights.float())
         pixels = denormalize(self._in_parts(self.net, *inputs))
         if self.has_mask:
@@ -98,19 +90,15 @@ class BaselineModel:
     def _in_parts(self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
         """What a function makes of inputs (B, ...), float32 on the CPU: so many at once, the last part filled up."""
         device, count = self.net.device, len(inputs[0])
-        filled = [torch.cat([value, value[-1:].expand(-count % CARDS_AT_ONCE, *value.shape[1:])]) for value in inputs]
 
         @torch.inference_mode()
-        def work(start: int, stopped: threading.Event) -> torch.Tensor:
+        def work(part: slice, stopped: threading.Event) -> torch.Tensor:
             if stopped.is_set():
                 raise CancelledError
-            part = (value[start : start + CARDS_AT_ONCE].to(device) for value in filled)
-            return function(*part).float().cpu()
+            places = torch.arange(part.start, part.stop).clamp(max=count - 1)
+            return function(*(value[places].to(device) for value in inputs)).float().cpu()
 
-        starts = range(0, len(filled[0]), CARDS_AT_ONCE)
-        if device.type == "cpu":
-            return torch.cat(in_own_threads(work, starts))[:count]
-        return torch.cat([work(start, threading.Event()) for start in starts])[:count]
+        return in_parts(work, count, CARDS_AT_ONCE, device)
 
 
 def is_baseline(run: str | Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from cardsynth.baseline_config import DCGAN
-from cardsynth.folder import read_object
+from cardsynth.files import read_object
 from cardsynth.readme import (
     LICENSE,
     LICENSE_TEXT,

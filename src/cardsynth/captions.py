@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from cardsynth.faults import Problem
-from cardsynth.folder import CardError, CardFile, card_root, read_metadata, write_atomically
+from cardsynth.files import write_atomically
+from cardsynth.folder import CardError, CardFile, card_root, read_metadata
 from cardsynth.reading import some_cards
 from cardsynth.render import DAMAGE_WORDS
 

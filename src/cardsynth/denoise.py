@@ -12,7 +12,7 @@ from diffusers import UNet2DModel
 
 from cardsynth.cards import denormalize
 from cardsynth.conditions import Numbers, shares_of, with_numbers
-from cardsynth.device import in_own_threads
+from cardsynth.device import in_parts
 from cardsynth.diffusion import STOCHASTIC, build_sampler, noise_ratio, predict_clean_images
 from cardsynth.runs import TrainedModel
 from cardsynth.veils import KnownCards
@@ -62,7 +62,7 @@ def draw_cards(
     at_once: int,
     known: KnownCards | None = None,
 ) -> torch.Tensor:
-    """Cards uint8 (B, C, H, W) on the CPU, each from noise of its seed's own; see `in_parts`.
+    """Cards uint8 (B, C, H, W) on the CPU, each from noise of its seed's own; see `device.in_parts`.
 
     net: the model's, or what was compiled of it. known: what is known of each card beforehand.
     """
@@ -86,22 +86,6 @@ def draw_cards(
         return to_pixels(model, denoise(model, predict, recipe, draw_noise(), **how))
 
     return in_parts(draw, count, at_once, device)
-
-
-def in_parts(
-    draw: Callable[[slice, threading.Event], torch.Tensor], count: int, at_once: int, device: torch.device
-) -> torch.Tensor:
-    """What `draw` makes of `count` cards, `at_once` at a time; on a CPU side by side, a thread each, unless it is 1.
-
-    Beside the last few, cards are drawn that are thrown away (the parts reach beyond `count`), so that always the same
-    number goes through a net.
-    """
-    parts = [slice(start, start + at_once) for start in range(0, count, at_once)]
-    if device.type == "cpu" and at_once > 1:
-        drawn = in_own_threads(draw, parts)
-    else:
-        drawn = [draw(part, threading.Event()) for part in parts]
-    return torch.cat(drawn)[:count]
 
 
 @torch.inference_mode()

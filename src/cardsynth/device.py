@@ -77,6 +77,22 @@ def in_own_threads(function: Callable[[Item, threading.Event], Result], items: S
         torch.set_num_threads(threads)
 
 
+def in_parts(
+    draw: Callable[[slice, threading.Event], torch.Tensor], count: int, at_once: int, device: torch.device
+) -> torch.Tensor:
+    """What `draw` makes of `count` cards, `at_once` at a time; on a CPU side by side, a thread each, unless it is 1.
+
+    Beside the last few, cards are drawn that are thrown away (the parts reach beyond `count`), so that always the same
+    number goes through a net.
+    """
+    parts = [slice(start, start + at_once) for start in range(0, count, at_once)]
+    if device.type == "cpu" and at_once > 1:
+        drawn = in_own_threads(draw, parts)
+    else:
+        drawn = [draw(part, threading.Event()) for part in parts]
+    return torch.cat(drawn)[:count]
+
+
 def backward_in_threads(
     loss_of: Callable[[slice], torch.Tensor], items: slice, parameters: Sequence[torch.nn.Parameter]
 ) -> float:

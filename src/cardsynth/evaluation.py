@@ -17,7 +17,8 @@ from cardsynth.cards import Cards
 from cardsynth.classes import ClassFigures, class_figures, train_vector_classifier
 from cardsynth.copies import Copying, copying, nearest_in_features, nearest_in_pixels
 from cardsynth.features import FeatureNet, build_features, cardnet, known_judge
-from cardsynth.folder import CardError, write_atomically
+from cardsynth.files import write_atomically
+from cardsynth.folder import CardError
 from cardsynth.judge import Verdict, ask
 from cardsynth.masks import MaskFigures, clean_classes, mask_figures
 from cardsynth.metrics import Figure, TooFewCards, frechet_distance, kernel_distance, manifold

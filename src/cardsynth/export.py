@@ -13,6 +13,7 @@ from typing import Literal
 
 from tqdm.auto import tqdm
 
+from cardsynth.files import replace_folder
 from cardsynth.folder import CardError, CardFile
 from cardsynth.formats import CocoWriter, Item, Segmentation, Writer, YoloWriter, is_read_alike, need_masks
 from cardsynth.instances import Rules, SeenCard, see_card
@@ -98,7 +99,7 @@ def export_cards(
             split: {item.name: item.seen.card.name for item in items if item.split == split} for split in parts
         }
         writer.write(RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
-        _put(temporary, out)
+        replace_folder(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return _summary(items, named, rules, pattern)
@@ -170,16 +171,6 @@ def _writer(
     if form in ("voc", "masks"):
         return (VocWriter if form == "voc" else MaskWriter)(folder, categories)
     raise CardError(f"there is no format {form!r}; choose coco, yolo, yolo-segment, voc, masks or hub")
-
-
-def _put(temporary: Path, out: Path) -> None:
-    """Rename a finished folder to `out`; one that is there goes once the new one is in its place."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    temporary.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _summary(items: Sequence[Item], categories: Sequence[str], rules: Rules, pattern: str | None) -> Summary:

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import nn
 
+from cardsynth.files import replace_folder, write_atomically
 from cardsynth.finder_config import FinderConfig
-from cardsynth.folder import write_atomically
-from cardsynth.runs import FINDER, RunError, describe_environment, is_finder, read_manifest, replace_folder
+from cardsynth.runs import FINDER, RunError, describe_environment, is_finder, read_manifest
 
 DAMAGE = "damage"  # the one class of a finder whose cards have no classes
 

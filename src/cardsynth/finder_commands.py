@@ -51,8 +51,9 @@ def find(
     from cardsynth.finder import load_finder
     from cardsynth.finding import write_findings
     from cardsynth.hub import pull_run
+    from cardsynth.kinds import DAMAGE_FINDER
 
-    run = Path(model) if Path(model).exists() else pull_run(model)
+    run = pull_run(model, kinds=(DAMAGE_FINDER,))
     counts = write_findings(load_finder(run), cards, out, model, confidence, overwrite)
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
     print(f"What was found is in {out}, drawn in {out / 'report'}")

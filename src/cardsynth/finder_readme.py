@@ -4,7 +4,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
-from cardsynth.folder import read_object
+from cardsynth.files import read_object
 from cardsynth.readme import LICENSE, LICENSE_TEXT, data_summary, document, flat, table, training_rows
 
 LIMITS = """## Intended use and limits

@@ -9,9 +9,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from tqdm.auto import tqdm
 
+from cardsynth.files import write_atomically
 from cardsynth.finder import DamageFinder, FoundDamage, damage_shares, found_damages
 from cardsynth.fitting import encode_png, fit_image, read_image, unfit
-from cardsynth.folder import REPORT_FOLDER, CardError, CardFile, CardWriter, write_atomically
+from cardsynth.folder import REPORT_FOLDER, CardError, CardFile, CardWriter
 from cardsynth.reading import some_cards
 
 LEAST_SHARE = 0.0008  # of a card's pixels: smaller parts are no damage that anyone would point at

@@ -10,6 +10,8 @@ from os import DirEntry, scandir
 from pathlib import Path
 from typing import Any
 
+from cardsynth.files import write_atomically
+
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 REPORT_FOLDER = "report"  # beside generated cards: figures of them, and no cards ("evaluation" is a split to datasets)
 COMPANIONS = ("masks", "soft_masks", "twins")  # folders beside a card's class that hold further pictures of it
@@ -69,17 +71,6 @@ def find_cards(folder: str | Path) -> list[CardFile]:
     if metadata is None:
         return find_pictures(root)
     return sorted((card_of_row(root, row) for row in read_metadata(metadata)), key=lambda card: card.name)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; raises FileNotFoundError, or ValueError that says that it is cut short."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} does not hold a JSON object: it may be cut short. Restore it or train again.")
-    return content
 
 
 def read_metadata(path: Path) -> list[dict[str, Any]]:
@@ -280,14 +271,3 @@ class CardWriter:
                 path.unlink()
             raise
         self.rows[row["file_name"]] = json.loads(line)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename it; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

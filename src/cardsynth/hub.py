@@ -223,9 +223,10 @@ def _whole(folder: Path, kinds: tuple[Kind, ...], what: str) -> Path:
     _require(folder, (), what)
     kind = _read(kind_of, folder)
     if kinds and kind not in kinds and kind.is_whole(folder):
-        wanted = " or ".join(one.name for one in kinds)
-        raise HubError(f"{folder} holds {kind.name}, and {wanted} is wanted here.{kind.remedy}")
-    _require(folder, (kind if not kinds or kind in kinds else kinds[0]).pieces, what)
+        names = " or ".join(one.name for one in kinds)
+        raise HubError(f"{folder} holds {kind.name}, and {names} is wanted here.{kind.remedy}")
+    wanted = kind if not kinds or kind in kinds else kinds[0]
+    _require(folder, wanted.pieces, f"{what} of {wanted.name}")
     return folder
 
 

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cardsynth.folder import CardError, read_metadata, write_atomically
+from cardsynth.files import write_atomically
+from cardsynth.folder import CardError, read_metadata
 
 
 class Journal:

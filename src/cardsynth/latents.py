@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
 
-from cardsynth.denoise import Recipe, build_predictor, cards_at_once, denoise, in_parts, latent_shape, to_pixels
+from cardsynth.denoise import Recipe, build_predictor, cards_at_once, denoise, latent_shape, to_pixels
+from cardsynth.device import in_parts
 from cardsynth.diffusion import STOCHASTIC
 from cardsynth.mixtures import mix_classes
+from cardsynth.points import check_points, one_hot, seed_points
 from cardsynth.runs import TrainedModel
 from cardsynth.sampling import choose_labels, resolve_sampling
 
@@ -79,7 +81,7 @@ class DiffusionLatents:
 
     def seed_latents(self, seeds: Sequence[int]) -> torch.Tensor:
         """The noise that `generate` starts each seed from, float32 (B, *latent_shape)."""
-        return torch.stack([torch.randn(self.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+        return seed_points(self.latent_shape, seeds)
 
     def decode(self, latents: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
         """Cards uint8 (B, C, H, W) of noise float32 (B, *latent_shape), on the CPU; see `LatentModel`."""
@@ -100,7 +102,7 @@ class DiffusionLatents:
         The function is given the net's prediction (see `denoise.build_predictor`), so many images on the net's device,
         and an event that ends it. Raises ValueError for shapes that do not fit the model.
         """
-        check_latents(self, images, class_weights)
+        check_points(self, images, class_weights)
         model, device, count = self.model, self.model.unet.device, len(images)
         at_once = cards_at_once(model.unet)
 
@@ -140,21 +142,4 @@ def class_weights(
 
     None for a model without classes. Raises ValueError as `choose_labels` does.
     """
-    chosen = choose_labels(model, seeds, labels)
-    if not model.labels:
-        return None
-    places = torch.tensor([model.labels.index(label) for label in chosen])
-    return F.one_hot(places, len(model.labels)).float()
-
-
-def check_latents(model: LatentModel, latents: torch.Tensor, class_weights: torch.Tensor | None) -> None:
-    """Raise ValueError unless latents and class weights have the shapes that a model takes."""
-    if not len(latents) or tuple(latents.shape[1:]) != tuple(model.latent_shape):
-        raise ValueError(
-            f"{model.name} takes latents of shape (cards, {', '.join(map(str, model.latent_shape))}), at least one,"
-            f" and these are {tuple(latents.shape)}"
-        )
-    wanted = (len(latents), len(model.labels)) if model.labels else None
-    given = None if class_weights is None else tuple(class_weights.shape)
-    if given != wanted:
-        raise ValueError(f"{model.name} takes class weights of shape {wanted} with these latents, and got {given}")
+    return one_hot(model.labels, choose_labels(model, seeds, labels))

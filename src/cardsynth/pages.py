@@ -11,16 +11,9 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from cardsynth.files import write_atomically
 from cardsynth.fitting import encode_png, read_image
-from cardsynth.folder import (
-    IMAGE_SUFFIXES,
-    REPORT_FOLDER,
-    CardError,
-    CardFile,
-    CardWriter,
-    find_cards,
-    write_atomically,
-)
+from cardsynth.folder import IMAGE_SUFFIXES, REPORT_FOLDER, CardError, CardFile, CardWriter, find_cards
 from cardsynth.journal import Journal, forget_cards
 from cardsynth.outlines import cv2
 from cardsynth.processes import results_in_order

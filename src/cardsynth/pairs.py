@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from cardsynth.files import write_atomically
 from cardsynth.fitting import encode_png
-from cardsynth.folder import CardError, write_atomically
+from cardsynth.folder import CardError
 from cardsynth.rating_tables import Pair, Rating
 from cardsynth.render import draw_card
 

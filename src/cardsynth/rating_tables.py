@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cardsynth.folder import write_atomically
+from cardsynth.files import write_atomically
 from cardsynth.ratings import RankCorrelation, RaterAgreement, correlations, rater_agreement, sign_of
 
 COLUMNS = ("pair", "first", "second", "rater", "rating")

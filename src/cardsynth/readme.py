@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from huggingface_hub import DatasetCardData, ModelCardData
 
-from cardsynth.folder import metadata_file, read_metadata, read_object
+from cardsynth.files import read_object
+from cardsynth.folder import metadata_file, read_metadata
 from cardsynth.summary import FIGURES, in_short, read_evaluation
 
 LICENSE = "mit"

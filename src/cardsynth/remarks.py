@@ -5,7 +5,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cardsynth.folder import CardError, write_atomically
+from cardsynth.files import write_atomically
+from cardsynth.folder import CardError
 
 
 def add_rows(path: str | Path, columns: Sequence[str], key: Sequence[str], rows: Sequence[Mapping[str, str]]) -> int:

@@ -14,7 +14,8 @@ from PIL import Image
 from cardsynth.cards import Cards
 from cardsynth.classes import ClassFigures
 from cardsynth.evaluation import Evaluation
-from cardsynth.folder import METADATA_NAMES, CardError, read_metadata, write_atomically
+from cardsynth.files import write_atomically
+from cardsynth.folder import METADATA_NAMES, CardError, read_metadata
 from cardsynth.masks import MaskFigures
 from cardsynth.metrics import verdict
 from cardsynth.plots import figure_png, plot_confusion, plot_distances, show_nearest, show_side_by_side

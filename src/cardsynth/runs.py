@@ -17,7 +17,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 
 from cardsynth.config import TrainingConfig, load_config, save_config
-from cardsynth.folder import read_object, write_atomically
+from cardsynth.files import read_object, replace_folder, write_atomically
 from cardsynth.run_config import RunConfig
 
 VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "datasets")
@@ -118,16 +118,6 @@ def truncate_log(run: Path, steps: int) -> None:
 def checkpoints(run: str | Path) -> list[Path]:
     """Complete checkpoints of a run, oldest first; `step_000500` was taken after 500 optimiser steps."""
     return sorted(path for path in (Path(run) / "checkpoints").glob("step_*") if path.is_dir())
-
-
-def replace_folder(temporary: Path, target: Path) -> None:
-    """Put a finished folder in the place of another, which is gone only once the new one is there."""
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    temporary.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def save_model(run: Path, unet: UNet2DModel, noise_scheduler: DDPMScheduler) -> None:

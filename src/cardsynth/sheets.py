@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from cardsynth.files import write_atomically
 from cardsynth.fitting import encode_png
-from cardsynth.folder import write_atomically
 from cardsynth.scans import FoundCard
 
 TILE = (420, 320)  # height and width of a page on a sheet

@@ -20,7 +20,8 @@ from cardsynth.cards import Cards
 from cardsynth.drive import stop_requests
 from cardsynth.evaluation import Evaluation, evaluate
 from cardsynth.features import known_judge
-from cardsynth.folder import CardError, write_atomically
+from cardsynth.files import write_atomically
+from cardsynth.folder import CardError
 from cardsynth.processes import results_in_order
 from cardsynth.runs import RunError, describe_environment, is_run, load_config, read_manifest
 from cardsynth.safeguards import TrainingError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure as Drawing
 
-from cardsynth.folder import write_atomically
+from cardsynth.files import write_atomically
 from cardsynth.plots import figure_png
 from cardsynth.remarks import add_rows, csv_bytes, markdown_table
 from cardsynth.runs import describe_environment

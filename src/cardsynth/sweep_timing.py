@@ -12,7 +12,8 @@ import torch
 
 from cardsynth.cards import Cards
 from cardsynth.config import CLASSES, TrainingConfig
-from cardsynth.folder import find_cards, write_atomically
+from cardsynth.files import write_atomically
+from cardsynth.folder import find_cards
 from cardsynth.order import total_train_steps
 from cardsynth.sweep_config import Sweep, SweepRun
 from cardsynth.training import train

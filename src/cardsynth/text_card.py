@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from huggingface_hub import ModelCardData
 
-from cardsynth.folder import read_object
+from cardsynth.files import read_object
 from cardsynth.readme import document, flat, plain, table, training_rows
 
 LIMITS = """## Intended use and limits

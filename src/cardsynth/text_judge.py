@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from cardsynth.cards import read_cards
 from cardsynth.copies import TALLEST, Copying, copying, nearest_in_pixels
 from cardsynth.features import TRANSFORMERS
+from cardsynth.files import write_atomically
 from cardsynth.fitting import fit_image
-from cardsynth.folder import write_atomically
 from cardsynth.metrics import NORMAL_95, Figure
 from cardsynth.text import TextDrawing, TextModel, pixels_of, write_pictures
 from cardsynth.text_data import digest_of

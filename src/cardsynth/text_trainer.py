@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from cardsynth.config import save_config
 from cardsynth.device import build_accelerator, used_memory_mb
+from cardsynth.files import replace_folder
 from cardsynth.fitting import encode_png
 from cardsynth.folder import CardWriter
 from cardsynth.recorder import Recorder, TrainingStep
@@ -27,7 +28,6 @@ from cardsynth.runs import (
     is_run,
     read_log,
     read_manifest,
-    replace_folder,
     save_pipeline,
     start_run,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from cardsynth.recorder import TrainingStep
 from cardsynth.text_config import TextConfig
 from cardsynth.text_trainer import TextTrainer
+from cardsynth.training import take_steps
 
 
 def train_text(
@@ -21,11 +22,4 @@ def train_text(
     for a loss that is not finite or rises far above what it was before training, memory that does not suffice, and
     files that cannot be written.
     """
-    trainer = TextTrainer(config, source, Path(run), resume, overwrite)
-    try:
-        yield from trainer.steps()
-    except GeneratorExit:
-        trainer.save_checkpoint()
-        raise
-    finally:
-        trainer.close()
+    yield from take_steps(TextTrainer(config, source, Path(run), resume, overwrite))

@@ -18,18 +18,11 @@ from cardsynth.cards import Cards
 from cardsynth.collapse import ALIKE, MOST_ROLLBACKS
 from cardsynth.config import save_config
 from cardsynth.device import LateValues, used_memory_mb
+from cardsynth.files import replace_folder
 from cardsynth.learners import build_learner
 from cardsynth.recorder import Recorder, TrainingStep
 from cardsynth.run_config import RunConfig
-from cardsynth.runs import (
-    build_manifest,
-    check_resumable,
-    checkpoints,
-    is_run,
-    read_log,
-    replace_folder,
-    start_run,
-)
+from cardsynth.runs import build_manifest, check_resumable, checkpoints, is_run, read_log, start_run
 from cardsynth.safeguards import TrainingError, fitting_memory, saving, what_is_safe
 from cardsynth.sampling import AnyModel, card_grid, generate, grid_columns
 from cardsynth.validation import Validation, hold_out

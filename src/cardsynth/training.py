@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from tqdm.auto import tqdm
 
@@ -21,7 +22,24 @@ def train(
     ends with the weights of an unbroken one. Raises RunError for a folder that is taken or does not fit, and
     TrainingError for a loss that is not finite, memory that does not suffice, and files that cannot be written.
     """
-    trainer = Trainer(config, cards, Path(run), resume, overwrite)
+    yield from take_steps(Trainer(config, cards, Path(run), resume, overwrite))
+
+
+class Stepper(Protocol):
+    """A run that takes steps, and can be saved in between."""
+
+    def steps(self) -> Iterator[TrainingStep]:
+        """The steps to the end."""
+
+    def save_checkpoint(self) -> object:
+        """Save all that going on takes."""
+
+    def close(self) -> None:
+        """Close the log files."""
+
+
+def take_steps(trainer: Stepper) -> Iterator[TrainingStep]:
+    """The steps of a trainer; closing them saves a checkpoint first."""
     try:
         yield from trainer.steps()
     except GeneratorExit:

@@ -18,8 +18,9 @@ from tqdm.auto import tqdm
 from cardsynth.arms import Sources, cards_of_arm, make_cards, train_generator
 from cardsynth.cards import Cards
 from cardsynth.detection import plain_figures
+from cardsynth.files import write_atomically
 from cardsynth.finder_training import damage_classes, train_finder
-from cardsynth.folder import CardError, write_atomically
+from cardsynth.folder import CardError
 from cardsynth.processes import results_in_order
 from cardsynth.runs import RunError, describe_environment
 from cardsynth.trial_config import ARMS, FILTERED_FROM, GENERATED, TrialConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cardsynth.folder import write_atomically
+from cardsynth.files import write_atomically
 from cardsynth.plots import figure_png
 from cardsynth.trial_plots import plot_trial
 from cardsynth.trial_summary import arm_figures, summary_table, what_it_shows

@@ -1,0 +1,38 @@
+"""Files and folders written whole or not at all, and read with an error that names them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename it; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_folder(temporary: Path, target: Path) -> None:
+    """Put a finished folder in the place of another, which is gone only once the new one is there."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    temporary.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; raises FileNotFoundError, or ValueError that says that it is cut short."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} does not hold a JSON object: it may be cut short. Restore it or train again.")
+    return content
