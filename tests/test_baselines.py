@@ -106,9 +106,9 @@ def test_classes_can_be_mixed(model):
 
 
 def test_shapes_that_do_not_fit_are_refused(model):
-    with pytest.raises(ValueError, match=r"latents of shape \(2, 16\), not \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"latents of shape \(cards, 16\), .* these are \(2, 5\)"):
         model.decode(torch.randn(2, 5), one_hot(0, 1))
-    with pytest.raises(ValueError, match=r"class weights of shape \(2, 5\), not None"):
+    with pytest.raises(ValueError, match=r"class weights of shape \(2, 5\) .* got None"):
         model.decode(torch.randn(2, 16))
 
 
