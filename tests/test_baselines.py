@@ -97,6 +97,19 @@ def test_decoded_latents_are_the_generated_cards(model):
     assert torch.equal(model.decode(latents, one_hot(2, 0)), drawn(model, [4, 11], ["LIGHT", "CLEAN"]))
 
 
+def test_a_full_gpu_halves_how_many_go_through_the_net(model):
+    def with_little_memory(_, part):
+        sizes.append(len(part[0]))
+        if len(part[0]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    expected, sizes = drawn(model, range(6)), []
+    with model.net.register_forward_pre_hook(with_little_memory):
+        found = drawn(model, range(6))
+    assert (found.int() - expected.int()).abs().max() <= 1
+    assert sizes[0] > 2 >= sizes[-1]
+
+
 def test_classes_can_be_mixed(model):
     latents = model.seed_latents([4] * 3)
     cards = model.decode(latents, torch.stack([*one_hot(0, 1), one_hot(0, 1).mean(dim=0)])).int()

@@ -59,16 +59,19 @@ class BaselineModel:
         """Labels as class weights float32 (B, classes), one-hot; None for a model without classes."""
         return one_hot(self.labels, labels)
 
-    def decode(self, latents: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(
+        self, latents: torch.Tensor, class_weights: torch.Tensor | None = None, at_once: int = CARDS_AT_ONCE
+    ) -> torch.Tensor:
         """Cards uint8 (B, C, H, W) on the CPU of latents (B, latent_dim), the mask channel 0 or 255.
 
         class_weights: float32 (B, classes), for a model with classes: one-hot is that class, a mixture draws from the
-        mixture of the classes' embeddings. A latent gives the same card whatever the batch. Raises ValueError for
-        latents or class weights of another shape.
+        mixture of the classes' embeddings. A latent gives the same card whatever the batch. at_once: how many go
+        through the net together; another number may give other last bits. Raises ValueError for latents or class
+        weights of another shape.
         """
         check_points(self, latents, class_weights)
         inputs = (latents.float(),) if class_weights is None else (latents.float(), class_weights.float())
-        pixels = denormalize(self._in_parts(self.net, *inputs))
+        pixels = denormalize(self._in_parts(self.net, *inputs, at_once=at_once))
         if self.has_mask:
             pixels[:, 3] = torch.where(pixels[:, 3] >= 128, 255, 0)
         return pixels
@@ -87,7 +90,9 @@ class BaselineModel:
             raise ValueError(f"{self.name} encodes cards of shape {expected}, not {tuple(pixels.shape)}")
         return self._in_parts(lambda images: self.net.encode(images)[0], normalize(pixels))
 
-    def _in_parts(self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+    def _in_parts(
+        self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor, at_once: int = CARDS_AT_ONCE
+    ) -> torch.Tensor:
         """What a function makes of inputs (B, ...), float32 on the CPU: so many at once, the last part filled up."""
         device, count = self.net.device, len(inputs[0])
 
@@ -98,7 +103,7 @@ class BaselineModel:
             places = torch.arange(part.start, part.stop).clamp(max=count - 1)
             return function(*(value[places].to(device) for value in inputs)).float().cpu()
 
-        return in_parts(work, count, CARDS_AT_ONCE, device)
+        return in_parts(work, count, at_once, device)
 
 
 def is_baseline(run: str | Path) -> bool:

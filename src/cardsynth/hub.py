@@ -234,14 +234,14 @@ def _require(folder: Path, pieces: tuple[str, ...], kind: str) -> None:
     if not folder.is_dir():
         raise HubError(f"There is no folder {folder}. Check the path.")
     if missing := [piece for piece in pieces if not any(folder.glob(piece))]:
-        raise HubError(f"{folder} is no {kind}: it lacks {_some(missing)}. Nothing was uploaded or downloaded.")
+        raise HubError(f"{folder} is no {kind}: it lacks {_some(missing)}. Nothing was uploaded or changed.")
 
 
 def _read(reader: Callable[[Path], Answer], path: Path) -> Answer:
     try:
         return reader(path)
     except ValueError as error:
-        raise HubError(f"{str(error).rstrip('.')}. Nothing was uploaded.") from error
+        raise HubError(f"{str(error).rstrip('.')}. Nothing was uploaded or changed.") from error
 
 
 def _some(names: list[str]) -> str:

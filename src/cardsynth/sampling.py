@@ -190,9 +190,11 @@ def _denoiser(model: TrainedModel, compile: bool, **sampling: Any) -> Callable[.
     return partial(draw_cards, model, net, recipe)
 
 
-def _decode(model: BaselineModel, seeds: list[int], labels: list[str | None], *_: Any) -> torch.Tensor:
-    """The same of a DCGAN or a VAE."""
-    return model.decode(model.seed_latents(seeds), model.class_weights(labels))
+def _decode(
+    model: BaselineModel, seeds: list[int], labels: list[str | None], _: Any, at_once: int, __: Any
+) -> torch.Tensor:
+    """The same of a DCGAN or a VAE, which has no use for numbers and known cards."""
+    return model.decode(model.seed_latents(seeds), model.class_weights(labels), at_once)
 
 
 def write_cards(

@@ -18,7 +18,7 @@ INKS: dict[str, tuple[Colour, ...]] = {
     "black and red": ((38, 34, 36), (186, 48, 40)),
     "red and green": ((158, 38, 34), (46, 112, 74)),
     "black and gold": ((40, 36, 32), (198, 146, 40)),
-    "green and green": ((28, 74, 50), (70, 138, 92)),
+    "dark and light green": ((28, 74, 50), (70, 138, 92)),
     "black and brick": ((42, 34, 32), (170, 82, 54)),
     "navy and red": ((32, 44, 94), (190, 56, 50)),
     "navy and blue": ((34, 42, 84), (74, 126, 178)),
@@ -58,7 +58,7 @@ STYLES = {
     "a": Style(
         layouts=("banner", "pennant", "sidebar"),
         stocks=("grey", "cream", "white"),
-        inks=("green and green", "navy and blue"),
+        inks=("dark and light green", "navy and blue"),
         faces={
             "bold": "DejaVuSans-Bold",
             "sans": "DejaVuSans",
@@ -109,7 +109,7 @@ STYLES = {
     "c": Style(
         layouts=("reverse", "framed", "checklist", "gazette", "autograph", "annual"),
         stocks=("buff", "white", "grey"),
-        inks=("black and brick", "navy and red", "green and green", "navy, red and pink"),
+        inks=("black and brick", "navy and red", "dark and light green", "navy, red and pink"),
         faces={
             "bold": "cmb10",
             "sans": "STIXGeneral",
