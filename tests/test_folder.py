@@ -9,6 +9,7 @@ import datasets
 import pytest
 from pictures import png, save, speckled, spot, write_rows
 
+from cardsynth.check import check_folder
 from cardsynth.files import write_atomically
 from cardsynth.folder import CardError, CardWriter, find_cards, read_metadata
 
@@ -105,6 +106,17 @@ def test_metadata_beside_a_train_folder_is_read(tmp_path):
     write_rows(tmp_path, {"file_name": "train/a.png", "label": "LIGHT"})
     (card,) = find_cards(tmp_path)
     assert (card.image, card.label) == (tmp_path / "train/a.png", "LIGHT")
+
+
+def test_a_folder_of_card_folders_is_refused(tmp_path):
+    """Their masks would be taken for cards, and their names for classes."""
+    for name in ("pack two", "pack"):
+        with CardWriter(tmp_path / "cards" / name) as writer:
+            writer.add({"file_name": f"{name}.png"}, png(speckled(len(name))))
+    with pytest.raises(CardError, match=r"holds card folders and is none itself; name one of them, as .*pack$"):
+        find_cards(tmp_path / "cards")
+    report = check_folder(tmp_path / "cards")
+    assert [p.reason for p in report.problems if p.level == "error"] == ["holds card folders and is none itself"]
 
 
 def test_metadata_lines_end_at_line_ends_alone(tmp_path):

@@ -18,13 +18,17 @@ from cardsynth.folder import (
     COMPANIONS,
     IMAGE_SUFFIXES,
     METADATA_NAMES,
+    NAME_ONE,
+    OF_FOLDERS,
     REPORT_FOLDER,
     CardError,
     CardFile,
     card_of_row,
     card_root,
     find_pictures,
+    inner_card_folders,
     is_gathering,
+    metadata_file,
     parse_metadata,
 )
 
@@ -78,8 +82,10 @@ def check_folder(folder: str | Path, known_labels: Sequence[str] = ()) -> Report
         problems.add(Problem(level, name, reason, remedy))
 
     root = card_root(folder)
-    metadata = next((root / name for name in METADATA_NAMES if (root / name).is_file()), None)
+    metadata = metadata_file(root)
     cards = find_pictures(root) if metadata is None else _read_rows(metadata, found)
+    if metadata is None and (inner := inner_card_folders(root)):
+        found("error", root, OF_FOLDERS, f"{NAME_ONE}, as {inner[0]}")
     pictures = list(_walk(root, found))
     _check_strays(cards, pictures, root, folder, metadata, found)
     _check_names({*pictures, *(card.image for card in cards)}, folder, found)

@@ -16,6 +16,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".g
 REPORT_FOLDER = "report"  # beside generated cards: figures of them, and no cards ("evaluation" is a split to datasets)
 COMPANIONS = ("masks", "soft_masks", "twins")  # folders beside a card's class that hold further pictures of it
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+OF_FOLDERS, NAME_ONE = "holds card folders and is none itself", "name one of them"
 ROW_KINDS = {
     "file_name": (str,),
     "mask_file_name": (str, type(None)),
@@ -64,13 +65,21 @@ def find_cards(folder: str | Path) -> list[CardFile]:
     """The cards of a local folder, sorted by name: by its metadata file, its class folders, or as a flat folder.
 
     Looks into `train/` where there is one. A folder `masks/` beside holds masks of the same path, and `ALL...` folders
-    that hold every class again are no class. Raises CardError for metadata that cannot be read.
+    that hold every class again are no class. Raises CardError for metadata that cannot be read, and for a folder of
+    card folders.
     """
     root = card_root(Path(folder))
     metadata = metadata_file(root)
     if metadata is None:
+        if inner := inner_card_folders(root):
+            raise CardError(f"{root} {OF_FOLDERS}; {NAME_ONE}, as {inner[0]}")
         return find_pictures(root)
     return sorted((card_of_row(root, row) for row in read_metadata(metadata)), key=lambda card: card.name)
+
+
+def inner_card_folders(root: Path) -> list[Path]:
+    """Folders in a folder that have metadata of their own, sorted; none where there is no such folder."""
+    return sorted(file.parent for name in METADATA_NAMES for file in root.glob(f"*/{name}"))
 
 
 def read_metadata(path: Path) -> list[dict[str, Any]]:
