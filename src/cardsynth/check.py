@@ -17,7 +17,6 @@ from cardsynth.faults import Found, Level, Problem, Size, found_error, is_inside
 from cardsynth.folder import (
     COMPANIONS,
     IMAGE_SUFFIXES,
-    METADATA_NAMES,
     NAME_ONE,
     OF_FOLDERS,
     REPORT_FOLDER,
