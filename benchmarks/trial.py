@@ -25,7 +25,8 @@ from cardsynth.trial_report import PICTURE, write_trial_report
 
 SIZE = (80, 64)
 TILE_CLASSES = ("break", "fray", "free", "uneven")
-SAME_TILE = 60  # exposures of a tile follow each other within so many frames
+SAME_TILE = 600  # exposures of a tile, numbered from 0 or 1 to 6, follow each other within so many frames
+DARKEST, BRIGHTEST = 0.02, 0.98  # shares of a picture's values that become black and white
 
 
 def gap_data(folder: Path) -> TrialData:
@@ -43,22 +44,32 @@ def gap_data(folder: Path) -> TrialData:
 
 
 def tile_data(folder: Path) -> TrialData:
-    """Half of the tiles to learn from, half to test on; tiles differ in shape, and are stretched."""
-    cards = read_cards(folder, SIZE, "stretch", only_labels=TILE_CLASSES)
+    """Half of the tiles to learn from, half to test on; tiles differ in shape and exposure, and both are stretched."""
+    cards = even_exposures(read_cards(folder, SIZE, "stretch", only_labels=TILE_CLASSES))
     labels = [cards.label_names[label] for label in cards.labels.tolist()]
     learned, tested = (select(cards, torch.tensor(side)) for side in split_groups(tiles_of(cards), labels, (0.5, 0.5)))
     undamaged = torch.isin(learned.labels, torch.tensor(sorted(clean_classes(learned))))
     return TrialData(learned, tested, learned.pixels[undamaged, :3])
 
 
+def even_exposures(cards: Cards) -> Cards:
+    """The cards, each picture's values spread from black to white."""
+    pixels = cards.pixels.float()
+    values = pixels[:, :3].flatten(1)
+    low, high = (values.quantile(share, dim=1)[:, None, None, None] for share in (DARKEST, BRIGHTEST))
+    pixels[:, :3] = ((pixels[:, :3] - low) / (high - low).clamp(min=1) * 255).clamp(0, 255)
+    return replace(cards, pixels=pixels.round().to(torch.uint8))
+
+
 def tiles_of(cards: Cards) -> list[str]:
-    """The tile of each picture, named by its first frame: frames that follow each other closely, of whatever class."""
-    frames = [int(re.search(r"num_(\d+)", name)[1]) for name in cards.names]
-    tiles, last, first = [""] * len(cards), -SAME_TILE - 1, 0
-    for place in sorted(range(len(cards)), key=frames.__getitem__):
-        if frames[place] - last > SAME_TILE:
-            first = frames[place]
-        tiles[place], last = str(first), frames[place]
+    """The tile of each picture, named by its first frame: frames close by whose exposures' numbers rise."""
+    shots = [tuple(map(int, re.search(r"exp(\d+)_num_(\d+)", name).groups())) for name in cards.names]
+    tiles, exposure, frame, first = [""] * len(cards), 0, -SAME_TILE, 0
+    for place in sorted(range(len(cards)), key=lambda place: shots[place][1]):
+        last, before, (exposure, frame) = exposure, frame, shots[place]
+        if exposure <= last or frame - before >= SAME_TILE:
+            first = frame
+        tiles[place] = str(first)
     return tiles
 
 
@@ -71,14 +82,13 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="*", default=[16, 50])
     parser.add_argument("--ratios", type=int, nargs="*", default=[4])
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="of each finder; default: 1200 across the gap, 2400 on tiles")
+    parser.add_argument("--steps", type=int, default=1200, help="of each finder")
     parser.add_argument("--generator-steps", type=int, default=1000)
     parser.add_argument("--work", type=Path, default=Path("runs/trial"), help="folder for data and results")
     parser.add_argument("--out", type=Path, metavar="STEM", help="also write STEM.md and STEM.png")
     arguments = parser.parse_args()
     if arguments.kind == "tile" and not arguments.data:
         parser.error("the tiles are not part of this repository: give their folder with --data")
-    steps = arguments.steps or {"gap": 1200, "tile": 2400}[arguments.kind]
     fit = {"gap": "pad", "tile": "stretch"}[arguments.kind]
     config = TrialConfig(
         arms=tuple(arguments.arms),
@@ -86,7 +96,7 @@ def main() -> None:
         ratios=tuple(arguments.ratios),
         draws=arguments.draws,
         generator_steps=arguments.generator_steps,
-        finder=replace(SMALL_FINDER, max_train_steps=steps, fit=fit),
+        finder=replace(SMALL_FINDER, max_train_steps=arguments.steps, fit=fit),
     )
     data = gap_data(arguments.work / "gap_cards") if arguments.kind == "gap" else tile_data(arguments.data)
     out = arguments.work / arguments.kind
