@@ -119,6 +119,12 @@ def test_a_folder_of_card_folders_is_refused(tmp_path):
     assert [p.reason for p in report.problems if p.level == "error"] == ["holds card folders and is none itself"]
 
 
+def test_a_hidden_folder_is_no_card_folder(tmp_path):
+    save(speckled(0), tmp_path / "a.png")
+    write_rows(tmp_path / ".cache", {"file_name": "b.png"})
+    assert [card.name for card in find_cards(tmp_path)] == ["a.png"]
+
+
 def test_metadata_lines_end_at_line_ends_alone(tmp_path):
     write_rows(tmp_path, {"file_name": "a.png", "text": "one\u2028two\x85three"}, "", {"file_name": "b.png"})
     assert [row["file_name"] for row in read_metadata(tmp_path / "metadata.jsonl")] == ["a.png", "b.png"]

@@ -78,8 +78,8 @@ def find_cards(folder: str | Path) -> list[CardFile]:
 
 
 def inner_card_folders(root: Path) -> list[Path]:
-    """Folders in a folder that have metadata of their own, sorted; none where there is no such folder."""
-    return sorted(file.parent for name in METADATA_NAMES for file in root.glob(f"*/{name}"))
+    """Folders in a folder that have metadata of their own, sorted, but for hidden ones; none where nothing is."""
+    return sorted(file.parent for name in METADATA_NAMES for file in root.glob(f"[!.]*/{name}"))
 
 
 def read_metadata(path: Path) -> list[dict[str, Any]]:
