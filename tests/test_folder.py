@@ -121,6 +121,7 @@ def test_a_folder_of_card_folders_is_refused(tmp_path):
 
 def test_a_hidden_folder_is_no_card_folder(tmp_path):
     save(speckled(0), tmp_path / "a.png")
+    (tmp_path / ".cache").mkdir()
     write_rows(tmp_path / ".cache", {"file_name": "b.png"})
     assert [card.name for card in find_cards(tmp_path)] == ["a.png"]
 
