@@ -158,7 +158,7 @@ def test_a_killed_sweep_goes_on_within_a_run_and_ends_as_an_unbroken_one(tmp_pat
 
 def test_runs_can_be_handed_to_other_processes(swept):
     sweep, out = swept
-    work, run = pickle.loads(pickle.dumps((work_of(sweep, out, alone=False), sweep.runs[2])))
+    work, run = pickle.loads(pickle.dumps((work_of(sweep, out), sweep.runs[2])))
     assert "loss is nan" in work(run)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from cardsynth.run_config import RunConfig, about
+from cardsynth.run_config import RunConfig, about, check_positive, check_shares
 
 DCGAN, VAE = "dcgan", "vae"  # the kinds of baseline, also in the manifests of their runs
 
@@ -32,8 +32,8 @@ class BaselineConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("latent_dim base_channels max_channels learning_rate kl_weight")
-        self.check_shares("adam_beta1")
+        check_positive(self, "latent_dim base_channels max_channels learning_rate kl_weight")
+        check_shares(self, "adam_beta1")
         if self.max_channels < self.base_channels:
             raise ValueError(
                 f"max_channels must be at least base_channels ({self.base_channels}), and is {self.max_channels}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from cardsynth.baseline_config import BASELINE_PRESETS, BaselineConfig
-from cardsynth.run_config import RunConfig, about
+from cardsynth.run_config import RunConfig, about, check_positive, check_shares
 
 CLASSES = ("CLEAN", "FULL_CARD", "LIGHT", "SMALL", "WHITE_MARKS")
 EXTRA_CLASSES = ("WAX_STAIN", "RESIDUE", "TONING", "CREASE", "SCRATCH", "WATER_RING", "HICKEY", "PEN_MARK")
@@ -95,8 +95,8 @@ class TrainingConfig(RunConfig):
         for name in ("block_out_channels", "attention_levels", "conditions", "other_ema_decays", "guidance_interval"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         positive = "patch_size layers_per_block attention_head_dim norm_num_groups num_train_timesteps mask_weight"
-        self.check_positive(f"{positive} gradient_accumulation_steps learning_rate max_grad_norm num_inference_steps")
-        self.check_shares("dropout label_dropout adam_beta2")
+        check_positive(self, f"{positive} gradient_accumulation_steps learning_rate max_grad_norm num_inference_steps")
+        check_shares(self, "dropout label_dropout adam_beta2")
         known = get_args(Condition)
         if len(set(self.conditions)) < len(self.conditions) or not set(self.conditions) <= set(known):
             raise ValueError(f"conditions must be some of {', '.join(known)}, each once, and are {self.conditions}")

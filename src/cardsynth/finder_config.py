@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cardsynth.options import Text
-from cardsynth.run_config import Fit
+from cardsynth.run_config import Fit, check_positive
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ class FinderConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decoder_channels", tuple(self.decoder_channels))
-        for name in ["height", "width", "encoder_depth", "max_train_steps", "train_batch_size", "learning_rate"]:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}")
+        check_positive(self, "height width encoder_depth max_train_steps train_batch_size learning_rate")
         if len(self.decoder_channels) != self.encoder_depth:
             raise ValueError(
                 f"decoder_channels has {len(self.decoder_channels)} numbers, and encoder_depth is {self.encoder_depth};"

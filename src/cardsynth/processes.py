@@ -8,7 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partialmethod
 from typing import TypeVar
+
+from tqdm import tqdm
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,8 +56,9 @@ def results_in_order(
 
 
 def _begin(start: Callable[[], object] | None) -> None:
-    """Leave Ctrl-C to the parent process, and end with it even where it is killed."""
+    """Leave Ctrl-C and progress bars to the parent process, and end with it even where it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)
 
     def wait() -> None:
         multiprocessing.parent_process().join()

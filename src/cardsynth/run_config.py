@@ -15,6 +15,20 @@ def about(text: str) -> Any:
     return tyro.conf.arg(help=text)
 
 
+def check_positive(config: Any, names: str) -> None:
+    """Raise ValueError unless the settings of these names, with blanks between them, are above 0."""
+    for name in names.split():
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{name} must be above 0, and is {getattr(config, name)}")
+
+
+def check_shares(config: Any, names: str) -> None:
+    """Raise ValueError unless the settings of these names, with blanks between them, are shares below 1."""
+    for name in names.split():
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(config, name)}")
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Settings of any training run; sizes are (height, width) in pixels, and every field has a default.
@@ -57,26 +71,14 @@ class RunConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "only_labels", tuple(self.only_labels))
         positive = "height width num_epochs train_batch_size save_image_epochs save_model_epochs"
-        self.check_positive(f"{positive} checkpoints_total_limit eval_batch_size")
-        self.check_shares("ema_decay")
+        check_positive(self, f"{positive} checkpoints_total_limit eval_batch_size")
+        check_shares(self, "ema_decay")
         if self.max_train_steps is not None and self.max_train_steps <= 0:
             raise ValueError(f"max_train_steps must be above 0 or left out, and is {self.max_train_steps}")
         if min(self.seed, self.kid_epochs) < 0:
             raise ValueError("seed and kid_epochs must not be negative")
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, like name/model")
-
-    def check_positive(self, names: str) -> None:
-        """Raise ValueError unless the settings of these names, with blanks between them, are above 0."""
-        for name in names.split():
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}")
-
-    def check_shares(self, names: str) -> None:
-        """Raise ValueError unless the settings of these names, with blanks between them, are shares below 1."""
-        for name in names.split():
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(self, name)}")
 
     @property
     def size(self) -> tuple[int, int]:

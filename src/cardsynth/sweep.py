@@ -52,19 +52,16 @@ def run_sweep(sweep: Sweep, out: str | Path, workers: int = 1) -> None:
     known_judge(judging.learn_from)
     sweep = steps_of(sweep, out, one_thread=workers > 1)
     missing = [run for run in sweep.runs if not is_done(out, run)]
-    work = work_of(sweep, out, alone=workers == 1)
+    work = work_of(sweep, out)
     with closing(results_in_order(work, missing, workers, start=_one_thread)) as results:
         bar = tqdm(results, "Runs", len(sweep.runs), initial=len(sweep.runs) - len(missing), unit="run")
         for said in bar:
             bar.write(said)
 
 
-def work_of(sweep: Sweep, out: Path, alone: bool) -> Callable[[SweepRun], str]:
-    """What trains and judges a run of a sweep, and returns what is to be said of it; it can be pickled.
-
-    alone: no other run is worked on beside it, so that a progress bar may be shown.
-    """
-    return partial(_train_and_judge, sweep=sweep, out=out, alone=alone)
+def work_of(sweep: Sweep, out: Path) -> Callable[[SweepRun], str]:
+    """What trains and judges a run of a sweep, and returns what is to be said of it; it can be pickled."""
+    return partial(_train_and_judge, sweep=sweep, out=out)
 
 
 def is_done(out: str | Path, run: SweepRun) -> bool:
@@ -138,12 +135,12 @@ def _check_runs(sweep: Sweep, out: Path) -> None:
             raise RunError(f"{place} was trained with other settings; sweep into another folder")
 
 
-def _train_and_judge(run: SweepRun, sweep: Sweep, out: Path, alone: bool) -> str:
+def _train_and_judge(run: SweepRun, sweep: Sweep, out: Path) -> str:
     """Train and judge a run, going on where it was stopped; returns what is to be said of it."""
     place = out / RUNS / run.name
     cards = training_cards(sweep, run, out)
     try:
-        _train(run, cards, place, alone)
+        _train(run, cards, place)
         figures = _judge(run, sweep, out)
     except (CardError, RunError):
         raise
@@ -155,11 +152,11 @@ def _train_and_judge(run: SweepRun, sweep: Sweep, out: Path, alone: bool) -> str
     return f"{run.name}: KID {found.generated.text() if found.generated else found.refused}"
 
 
-def _train(run: SweepRun, cards: Cards, place: Path, alone: bool) -> None:
+def _train(run: SweepRun, cards: Cards, place: Path) -> None:
     """Train to the end; Ctrl-C finishes the step and saves a checkpoint first."""
     with stop_requests() as requests:
         steps = train(run.config, cards, place, resume=True)
-        for _ in with_progress(steps) if alone else steps:
+        for _ in with_progress(steps):
             if requests:
                 steps.close()
                 raise KeyboardInterrupt

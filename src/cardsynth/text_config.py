@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from cardsynth.run_config import Precision, about
+from cardsynth.run_config import Precision, about, check_positive, check_shares
 
 BASE_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # the maintained mirror of 1.5; its first home is gone
 # Settings that a resumed run may change; all others make another run.
@@ -78,14 +78,10 @@ class TextConfig:
         positive = "prior_images lora_rank max_train_steps train_batch_size gradient_accumulation_steps learning_rate"
         positive += " max_grad_norm validation_steps validation_images num_inference_steps save_steps"
         positive += " checkpoints_total_limit"
-        for name in positive.split():
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}")
+        check_positive(self, positive)
         if self.resolution is not None and self.resolution <= 0:
             raise ValueError(f"resolution must be above 0 or left out, and is {self.resolution}")
-        for name in ("ema_decay", "adam_beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(self, name)}")
+        check_shares(self, "ema_decay adam_beta2")
         if min(self.lr_warmup_steps, self.seed, self.weight_decay, self.prior_weight) < 0:
             raise ValueError("lr_warmup_steps, seed, weight_decay and prior_weight must not be negative")
         if self.guidance_scale < 1:
