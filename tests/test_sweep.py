@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from cardsynth.runs import RunError, checkpoints, read_log, read_manifest
 from cardsynth.sweep import RUNS, run_sweep, work_of
 from cardsynth.sweep_data import draw_data, judging_cards, training_cards
 from cardsynth.sweep_file import read_sweep
+from cardsynth.sweep_plots import show_samples
 from cardsynth.sweep_report import write_sweep_report
 from cardsynth.sweep_rows import read_rows
 from cardsynth.sweep_timing import TIMES, steps_of
@@ -154,6 +156,16 @@ def test_a_killed_sweep_goes_on_within_a_run_and_ends_as_an_unbroken_one(tmp_pat
     torch.set_num_threads(threads)
     unbroken, resumed = (load_file(run / WEIGHTS) for run in (tmp_path / "unbroken", first))
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+
+
+def test_one_model_of_each_setting_is_shown(swept):
+    sweep, out = swept
+    rows = read_rows(sweep, out)
+    another_seed = [replace(row, run=replace(row.run, name=f"{row.run.name}+other", seed=1)) for row in rows]
+    figures = [show_samples(sweep, found, out) for found in (rows, rows + another_seed)]
+    assert figures[0].get_size_inches().tolist() == figures[1].get_size_inches().tolist()
+    with pytest.raises(ValueError, match="no run of the sweep"):
+        show_samples(sweep, [row for row in rows if row.failed], out)
 
 
 def test_runs_can_be_handed_to_other_processes(swept):

@@ -1,4 +1,4 @@
-"""Figures of a sweep: each setting's values side by side, and cards of all its models on one sheet."""
+"""Figures of a sweep: each setting's values side by side, and cards by each setting on one sheet."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cardsynth.plots import DARK, LIGHT, WARNING, NotebookFigure, show_rows
 from cardsynth.sweep import CARDS
 from cardsynth.sweep_config import Sweep
 from cardsynth.sweep_data import read_generated
-from cardsynth.sweep_factors import Factor, factors_of
+from cardsynth.sweep_factors import Factor, changes_text, factors_of
 from cardsynth.sweep_rows import SweepRow
 from cardsynth.sweep_summary import Effect, effects, family_of, left_over
 
@@ -79,12 +79,19 @@ def _draw_panel(axes: Axes, factor: Factor, family: dict[str, dict[str, Measured
 
 
 def show_samples(sweep: Sweep, rows: Sequence[SweepRow], out: str | Path, columns: int = 10) -> Figure:
-    """The first cards of each run's model, a row a run, all from the same seeds: masks outlined.
+    """The first cards of each setting's first model, a row a setting, all from the same seeds: masks outlined.
 
     Raises ValueError where no run is done.
     """
-    done = [row.run for row in rows if not row.failed]
-    if not done:
+    shown = {}
+    for row in rows:
+        if not row.failed:
+            shown.setdefault(changes_text(row.run.changes), row.run)
+    if not shown:
         raise ValueError("no run of the sweep has generated cards yet; run it first")
-    made = {run.name: read_generated(sweep, run, Path(out) / CARDS / run.name).pixels[:columns] for run in done}
-    return show_rows(made)
+    return show_rows(
+        {
+            settings: read_generated(sweep, run, Path(out) / CARDS / run.name).pixels[:columns]
+            for settings, run in shown.items()
+        }
+    )
