@@ -1,30 +1,14 @@
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hub_client import TOKEN, hub_client
 from hub_server import Hub
 from tiny_folders import contents, make_cards, make_run, uploaded_part
 
 from cardsynth.export import export_cards
 from cardsynth.hub import HubError, pull_run, push_cards, push_run
-
-TOKEN, WRONG_TOKEN = "hf_aliceTokenThatMustNotShow", "hf_wrongTokenThatMustNotShow"
-PRELUDE = """
-import json, os, traceback
-from cardsynth.hub import pull_run, push_cards, push_run
-answers = {}
-def attempt(name, call):
-    try:
-        answers[name] = str(call())
-    except Exception as error:
-        context = f"{error.__cause__!r} {error.__context__!r}"
-        answers[name] = f"{type(error).__name__}: {error}"
-        print(traceback.format_exc(), context)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +20,10 @@ def place(tmp_path_factory):
         yield SimpleNamespace(hub=hub, folder=folder, plain=plain, full=full, cards=make_cards(folder / "cards"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(place):
-    """Run a snippet in a process whose Hugging Face client talks to the local Hub; no output may hold a token."""
-
-    def run(code: str, token: str | None = TOKEN, **environment: str) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
-        home = place.folder / f"home-{len(list(place.folder.glob('home-*')))}"
-        home.mkdir()
-        settings = {"HF_ENDPOINT": place.hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-        settings |= {"WRONG_TOKEN": WRONG_TOKEN} | ({"HF_TOKEN": token} if token else {}) | environment
-        code = f"{PRELUDE}\n{code}\nprint(json.dumps(answers))"
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(
-            command, env=kept | settings, cwd=place.folder, capture_output=True, text=True, timeout=120
-        )
-        for secret in (TOKEN, WRONG_TOKEN):
-            assert secret not in done.stdout + done.stderr
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
+    with hub_client(place.hub, place.folder) as client:
+        yield client
 
 
 def test_pushed_rgb_run_is_pulled_and_opened_by_diffusers(place, client):
@@ -190,9 +157,9 @@ def test_upload_survives_a_server_that_dies_midway(place, client):
     before, hub = contents(place.full), place.hub
     hub.lfs.clear()
     push = """
-import huggingface_hub.utils._http as http
-http.time.sleep = lambda seconds: None
-attempt("push", lambda: push_run("full run", "alice/late"))
+from unittest.mock import patch
+with patch("huggingface_hub.utils._http.time.sleep"):
+    attempt("push", lambda: push_run("full run", "alice/late"))
 """
     hub.puts_before_death = 1
     try:

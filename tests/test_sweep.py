@@ -4,11 +4,13 @@ import csv
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from cardsynth.grounds import lay_on_ground
 from cardsynth.render import draw_card, render_cards
 from cardsynth.runs import RunError, checkpoints, read_log, read_manifest
 from cardsynth.sweep import RUNS, run_sweep, work_of
+from cardsynth.sweep_commands import sweep as sweep_command
 from cardsynth.sweep_data import draw_data, judging_cards, training_cards
 from cardsynth.sweep_file import read_sweep
 from cardsynth.sweep_plots import show_samples
@@ -156,6 +159,19 @@ def test_a_killed_sweep_goes_on_within_a_run_and_ends_as_an_unbroken_one(tmp_pat
     torch.set_num_threads(threads)
     unbroken, resumed = (load_file(run / WEIGHTS) for run in (tmp_path / "unbroken", first))
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+
+
+def test_a_stopped_sweep_leaves_tables_of_what_is_done(swept, tmp_path, monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    out = Path(shutil.copytree(swept[1], tmp_path / "out"))
+    more = written(tmp_path, list=[*SAID["list"], {"act_fn": "mish"}])
+    monkeypatch.setattr("cardsynth.sweep._train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        sweep_command(more, out)
+    assert "Tables of the 3 of 4 runs that are done" in capsys.readouterr().out
+    assert "3 of 4 runs are done" in (out / "sweep.md").read_text()
 
 
 def test_one_model_of_each_setting_is_shown(swept):

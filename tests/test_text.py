@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_client import TOKEN, hub_client
 from hub_server import Hub, Repository
 from pictures import save, speckled
-from test_hub import TOKEN
 from tiny_diffusion import make_stable_diffusion
 
 from cardsynth.captions import write_captions
@@ -96,16 +96,11 @@ def test_the_safety_checker_is_heard_and_counted(run, tmp_path):
     assert not open_text_model(run, base=str(strict), device="cpu", safety_checker=False).checks_safety
 
 
-def test_pushed_adapters_are_pulled_and_loaded_by_diffusers(run, tmp_path, monkeypatch):
-    """By processes of their own, whose Hugging Face client talks to the tests' Hub."""
-    import test_hub
-
-    with Hub({TOKEN: "alice"}) as hub:
-        place = type("Place", (), {"hub": hub, "folder": tmp_path})
+def test_pushed_adapters_are_pulled_and_loaded_by_diffusers(run, tmp_path):
+    with Hub({TOKEN: "alice"}) as hub, hub_client(hub, tmp_path) as client:
         hub.repositories["models", "maker/gated"] = Repository(private=False, gated=True)
         hub.repositories["models", "maker/gated"].commit({"model_index.json": b"{}"}, "all")
         table = captions_as_csv(tmp_path / "csv")
-        client = test_hub.client.__wrapped__(place)
         answers = client(f"""
 from pathlib import Path
 import torch

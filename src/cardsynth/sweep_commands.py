@@ -33,7 +33,13 @@ def sweep(
     from cardsynth.sweep_report import write_sweep_report
     from cardsynth.sweep_rows import read_rows
 
-    run_sweep(planned, out, workers)
+    try:
+        run_sweep(planned, out, workers)
+    except KeyboardInterrupt:
+        if rows := read_rows(planned, out):
+            write_sweep_report(planned, rows, out)
+            print(f"Tables of the {len(rows)} of {len(planned.runs)} runs that are done are in {out}")
+        raise
     report = write_sweep_report(planned, read_rows(planned, out), out)
     print(f"{report.tables}\n\n{report.sentences}\n")
     print(f"Tables, figures and cards are in {out}; write your remarks into its log.csv")
