@@ -5,12 +5,12 @@ import pytest
 from scipy import stats
 
 from cardsynth.config import get_preset
-from cardsynth.metrics import Figure
+from cardsynth.metrics import Figure, share_figure
 from cardsynth.sweep_config import CardSource, Sweep, SweepRun
 from cardsynth.sweep_factors import factors_of
 from cardsynth.sweep_plots import plot_sweep
 from cardsynth.sweep_rows import SweepRow
-from cardsynth.sweep_summary import effects, mean_over_seeds, what_it_shows
+from cardsynth.sweep_summary import effects, mean_over_seeds, spread_of_cards, what_it_shows
 
 SMOKE = get_preset("smoke")
 
@@ -98,6 +98,27 @@ def test_one_seed_alone_leaves_the_spread_of_cards():
     assert found.by_cards
     assert found.difference.high - found.difference.value == pytest.approx(0.02 * 2**0.5)
     assert "one seed alone" in what_it_shows(factors_of(sweep), rows)[0]
+
+
+def test_few_cards_that_agree_over_seeds_by_chance_are_not_sure():
+    """One near-copy among 400 cards of each seed, and none of the other model's."""
+    sweep, rows = made(lambda run: 0.2 + noise(run), [{}, {"act_fn": "gelu"}], seeds=(0, 1))
+    none, one = share_figure(0, 400), share_figure(1, 400)
+    for row in rows:
+        row.figures["near-copies"] = one if row.run.changes else none
+    (found,) = effects(factors_of(sweep), rows, "near-copies")
+    assert found.difference.value == 1 / 400
+    assert found.sure == 0
+    assert found.difference.high < 0.02
+    assert mean_over_seeds([none, none], share=True).low == 0
+    assert 0.002 < mean_over_seeds([none, none], share=True).high < none.high
+    assert "near-copies" not in what_it_shows(factors_of(sweep), rows)[0]
+
+
+def test_a_mean_and_a_difference_by_cards_are_as_of_the_normal_distribution():
+    figures = [Figure(value, value - 1.96 * error, value + 1.96 * error) for value, error in ((1, 0.1), (2, 0.2))]
+    assert spread_of_cards(figures) == pytest.approx([1.96 * (0.1**2 + 0.2**2) ** 0.5 / 2] * 2)
+    assert spread_of_cards(figures[:1], figures[1:]) == pytest.approx([1.96 * (0.1**2 + 0.2**2) ** 0.5] * 2)
 
 
 def test_means_over_seeds():

@@ -50,7 +50,8 @@ def effects(factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -
 
     Runs that agree in the other settings and the seed make a block. The interval is Student's, with what is left of the
     spread once each block and each value has its mean (randomised blocks: Montgomery 2017, section 4.1), so that it
-    knows how far seeds differ, and where an effect is not the same in all blocks.
+    knows how far seeds differ, and where an effect is not the same in all blocks. With one seed alone it holds the
+    spread of cards; and a difference of shares is never surer than so few cards make it, however alike the seeds are.
     """
     found = []
     for factor in factors:
@@ -63,12 +64,11 @@ def effects(factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -
             if not both:
                 continue
             difference = float(np.mean([own[block].value - reference[block].value for block in both]))
-            if freedom:
-                reach = float(stats.t.ppf(0.975, freedom)) * spread * math.sqrt(2 / len(both))
-            else:
-                halves = [(one.high - one.low) / 2 for block in both for one in (own[block], reference[block])]
-                reach = math.hypot(*halves) / len(both)
-            figure = Figure(difference, difference - reach, difference + reach)
+            reach = float(stats.t.ppf(0.975, freedom)) * spread * math.sqrt(2 / len(both)) if freedom else 0.0
+            down, up = (0.0, 0.0)
+            if MEASURES[measure].share or not freedom:
+                down, up = spread_of_cards([own[block] for block in both], [reference[block] for block in both])
+            figure = Figure(difference, difference - max(reach, down), difference + max(reach, up))
             found.append(Effect(factor, value, measure, figure, len(both), not freedom))
     return found
 
@@ -109,18 +109,30 @@ def left_over(family: dict[str, dict[str, Figure]]) -> tuple[float, int]:
     return math.sqrt(squares / freedom) if freedom else math.nan, freedom
 
 
+def spread_of_cards(figures: Sequence[Figure], less: Sequence[Figure] = ()) -> tuple[float, float]:
+    """How far down and up the mean of figures, less the mean of others, may lie off by their own intervals.
+
+    From the reaches of each interval (MOVER: Zou and Donner 2008, https://doi.org/10.1002/sim.3095).
+    """
+    ends = [(one.value - one.low, one.high - one.value, len(figures)) for one in figures]
+    ends += [(one.high - one.value, one.value - one.low, len(less)) for one in less]
+    return math.hypot(*(down / count for down, _, count in ends)), math.hypot(*(up / count for _, up, count in ends))
+
+
 def mean_over_seeds(figures: Sequence[Figure], share: bool = False) -> Figure:
     """The mean of runs that differ in their seed alone, with its interval (Student's t); of one run its own figure.
 
-    share: whether the figures are shares, whose interval ends at 0 and 1.
+    share: whether the figures are shares, whose interval ends at 0 and 1, and is no narrower than so few cards make it.
     """
     if len(figures) == 1:
         return figures[0]
     values = [figure.value for figure in figures]
     mean = float(np.mean(values))
     reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    low, high = mean - reach, mean + reach
-    return Figure(mean, max(0.0, low), min(1.0, high)) if share else Figure(mean, low, high)
+    if not share:
+        return Figure(mean, mean - reach, mean + reach)
+    down, up = spread_of_cards(figures)
+    return Figure(mean, max(0.0, mean - max(reach, down)), min(1.0, mean + max(reach, up)))
 
 
 def what_it_shows(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:
