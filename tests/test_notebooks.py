@@ -47,6 +47,7 @@ SMALL = {
     "finder_steps": 3,
     "generator_steps": 2,
     "workers": 1,
+    "ablation_workers": 1,
     "epochs": (0, 1),
 }
 HELD_SEEDS = {"held_out": 1_000_000, "learn_from": 2_000_000}
