@@ -82,7 +82,7 @@ def test_a_killed_dcgan_goes_on_to_the_same_weights(card_folder, baseline_runs, 
     assert [row["step"] for row in read_log(run)] == list(range(1, 61))
 
 
-def test_noise_and_places_in_the_grid_do_not_come_from_the_data(kind, baseline_runs, cards, tmp_path):
+def test_noise_does_not_come_from_the_data(kind, baseline_runs, cards, tmp_path):
     """A report's fixed noise changed when its data was loaded anew."""
     fewer = Cards(cards.pixels[:20].flip(0), cards.labels[:20].flip(0), cards.label_names)
     config = get_preset(f"smoke_{kind}")
