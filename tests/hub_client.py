@@ -56,15 +56,21 @@ class HubClient:
             if line.startswith(MARK):
                 break
         timer.cancel()
-        for secret in (TOKEN, WRONG_TOKEN):
-            assert secret not in "".join(said) + errors.read_text()
-        assert said, errors.read_text()
-        assert said[-1].startswith(MARK), errors.read_text()
+        self._check_secrets("".join(said), errors)
+        if not said or not said[-1].startswith(MARK):
+            del self._processes[key]  # the next snippet starts anew
+            process.wait(60)
+            raise AssertionError(errors.read_text())
         return json.loads(said[-1].removeprefix(MARK))
+
+    @staticmethod
+    def _check_secrets(said: str, errors: Path) -> None:
+        for secret in (TOKEN, WRONG_TOKEN):
+            assert secret not in said + errors.read_text()
 
     def _start(self, token: str | None, environment: dict[str, str]) -> tuple[subprocess.Popen[str], Path]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
-        home = self.folder / f"home-{len(self._processes)}"
+        home = self.folder / f"home-{len(list(self.folder.glob('home-*')))}"
         home.mkdir()
         settings = {"HF_ENDPOINT": self.hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
         settings |= {"WRONG_TOKEN": WRONG_TOKEN} | ({"HF_TOKEN": token} if token else {}) | environment
@@ -82,9 +88,9 @@ class HubClient:
 
     def close(self) -> None:
         for process, errors in self._processes.values():
-            process.stdin.close()
-            process.stdout.close()
-            assert process.wait(60) == 0, errors.read_text()
+            rest, _ = process.communicate(timeout=60)
+            self._check_secrets(rest, errors)
+            assert process.returncode == 0, errors.read_text()
 
 
 @contextmanager

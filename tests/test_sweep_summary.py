@@ -121,6 +121,16 @@ def test_a_mean_and_a_difference_by_cards_are_as_of_the_normal_distribution():
     assert spread_of_cards(figures[:1], figures[1:]) == pytest.approx([1.96 * (0.1**2 + 0.2**2) ** 0.5] * 2)
 
 
+def test_bars_of_shares_stay_shares_and_are_as_wide_as_their_cards_make_them():
+    sweep, rows = made(lambda run: 0.2 + noise(run), [{}, {"act_fn": "gelu"}], seeds=(0, 1))
+    for row in rows:
+        row.figures["recall"] = share_figure(40, 40)
+    (_, panel) = plot_sweep(sweep, rows).axes
+    bars = [line.get_xdata() for line in panel.lines if line.get_linewidth() == 3]
+    assert len(bars) == 2
+    assert all(0.9 < low < 1 == high for low, high in bars)
+
+
 def test_means_over_seeds():
     figures = [Figure(value, value - 1, value + 1) for value in (0.1, 0.2, 0.4)]
     found = mean_over_seeds(figures)

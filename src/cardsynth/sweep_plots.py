@@ -1,13 +1,10 @@
 """Figures of a sweep: each setting's values side by side, and cards by each setting on one sheet."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from cardsynth.metrics import Figure as Measured
 from cardsynth.plots import DARK, LIGHT, WARNING, NotebookFigure, show_rows
@@ -15,8 +12,8 @@ from cardsynth.sweep import CARDS
 from cardsynth.sweep_config import Sweep
 from cardsynth.sweep_data import read_generated
 from cardsynth.sweep_factors import Factor, changes_text, factors_of
-from cardsynth.sweep_rows import SweepRow
-from cardsynth.sweep_summary import Effect, effects, family_of, left_over
+from cardsynth.sweep_rows import MEASURES, SweepRow
+from cardsynth.sweep_summary import Effect, effects, family_of, left_over, mean_figure_of, within_share
 
 SHOWN = ("KID", "recall", "class accuracy", "mask IoU")
 WIDE = 10  # times the least value that the largest may be before an axis of distances is logarithmic
@@ -39,7 +36,7 @@ def plot_sweep(sweep: Sweep, rows: Sequence[SweepRow]) -> Figure:
         found = effects(factors, rows, name)
         for factor, axes in zip(factors, panels[:, column], strict=False):
             own = {one.value: one for one in found if one.factor == factor}
-            _draw_panel(axes, factor, family_of(factor, factors, rows, name), own)
+            _draw_panel(axes, factor, family_of(factor, factors, rows, name), own, MEASURES[name].share)
             axes.set_yticks(range(len(factor.values)), factor.values if not column else [], fontsize=8)
             axes.set_ylim(len(factor.values) - 0.5, -0.5)
             axes.set_title(factor.name if not column else "", loc="left", fontsize=9, fontweight="bold")
@@ -47,7 +44,9 @@ def plot_sweep(sweep: Sweep, rows: Sequence[SweepRow]) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, factor: Factor, family: dict[str, dict[str, Measured]], found: dict[str, Effect]) -> None:
+def _draw_panel(
+    axes: Axes, factor: Factor, family: dict[str, dict[str, Measured]], found: dict[str, Effect], share: bool
+) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
@@ -63,16 +62,14 @@ def _draw_panel(axes: Axes, factor: Factor, family: dict[str, dict[str, Measured
             continue
         effect = found.get(value)
         colour = "#888888" if place == 0 else {1: DARK, 0: LIGHT, -1: WARNING}[effect.sure if effect else 0]
-        mean = float(np.mean([one.value for one in own]))
-        if freedom:
-            reach = float(stats.t.ppf(0.975, freedom)) * spread / math.sqrt(len(own))
-        else:
-            reach = math.hypot(*((one.high - one.low) / 2 for one in own)) / len(own)
+        mean = mean_figure_of(own, spread, freedom, share)
+        if share:
+            mean = within_share(mean)
         axes.plot([one.value for one in own], [place] * len(own), ".", color="#777777", markersize=4, zorder=3)
-        axes.plot([mean - reach, mean + reach], [place] * 2, color=colour, linewidth=3, solid_capstyle="butt")
-        axes.plot(mean, place, "o", color=colour)
+        axes.plot([mean.low, mean.high], [place] * 2, color=colour, linewidth=3, solid_capstyle="butt")
+        axes.plot(mean.value, place, "o", color=colour)
         if place == 0:
-            axes.axvline(mean, color="#888888", linewidth=0.8, zorder=0)
+            axes.axvline(mean.value, color="#888888", linewidth=0.8, zorder=0)
     if min(figures) > 0 and max(figures) > WIDE * min(figures):
         axes.set_xscale("log", nonpositive="clip")
         axes.set_xlim(min(figures) / 2, max(figures) * 2)

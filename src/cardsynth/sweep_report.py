@@ -134,6 +134,6 @@ def _how(sweep: Sweep, rows: Sequence[SweepRow], out: Path) -> str:
         f"{done} of {len(sweep.runs)} runs are done. {count} generated cards of each model, from the same seeds,"
         f" against held-out cards that nothing was trained on; distances by one net, {nets}. Brackets hold 95 % of"
         f" {brackets}, and in differences of what is left of the spread once seeds and other settings are accounted"
-        " for.\n\n"
+        " for; those of shares are never narrower than so few cards make them.\n\n"
         f"{environment['machine']}, {', '.join(f'{k} {v}' for k, v in list(environment['versions'].items())[:4])}."
     )

@@ -63,12 +63,8 @@ def effects(factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -
             both = sorted(own.keys() & reference.keys())
             if not both:
                 continue
-            difference = float(np.mean([own[block].value - reference[block].value for block in both]))
-            reach = float(stats.t.ppf(0.975, freedom)) * spread * math.sqrt(2 / len(both)) if freedom else 0.0
-            down, up = (0.0, 0.0)
-            if MEASURES[measure].share or not freedom:
-                down, up = spread_of_cards([own[block] for block in both], [reference[block] for block in both])
-            figure = Figure(difference, difference - max(reach, down), difference + max(reach, up))
+            one, other = ([of[block] for block in both] for of in (own, reference))
+            figure = mean_figure_of(one, spread, freedom, MEASURES[measure].share, less=other)
             found.append(Effect(factor, value, measure, figure, len(both), not freedom))
     return found
 
@@ -119,6 +115,28 @@ def spread_of_cards(figures: Sequence[Figure], less: Sequence[Figure] = ()) -> t
     return math.hypot(*(down / count for down, _, count in ends)), math.hypot(*(up / count for _, up, count in ends))
 
 
+def mean_figure_of(
+    figures: Sequence[Figure], spread: float, freedom: int, share: bool, less: Sequence[Figure] = ()
+) -> Figure:
+    """The mean of figures, less the mean of others, with its interval.
+
+    Student's, of a standard deviation `spread` with `freedom` degrees of freedom; the spread of cards where there are
+    none. With `share` never narrower than the spread of cards.
+    """
+    mean = float(np.mean([one.value for one in figures]) - (np.mean([one.value for one in less]) if less else 0))
+    reach = 0.0
+    if freedom:
+        inverse = sum(1 / len(of) for of in (figures, less) if of)
+        reach = float(stats.t.ppf(0.975, freedom)) * spread * math.sqrt(inverse)
+    down, up = spread_of_cards(figures, less) if share or not freedom else (0.0, 0.0)
+    return Figure(mean, mean - max(reach, down), mean + max(reach, up))
+
+
+def within_share(figure: Figure) -> Figure:
+    """The figure of a share, with an interval that ends at 0 and 1."""
+    return Figure(figure.value, max(0.0, figure.low), min(1.0, figure.high))
+
+
 def mean_over_seeds(figures: Sequence[Figure], share: bool = False) -> Figure:
     """The mean of runs that differ in their seed alone, with its interval (Student's t); of one run its own figure.
 
@@ -126,13 +144,9 @@ def mean_over_seeds(figures: Sequence[Figure], share: bool = False) -> Figure:
     """
     if len(figures) == 1:
         return figures[0]
-    values = [figure.value for figure in figures]
-    mean = float(np.mean(values))
-    reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    if not share:
-        return Figure(mean, mean - reach, mean + reach)
-    down, up = spread_of_cards(figures)
-    return Figure(mean, max(0.0, mean - max(reach, down)), min(1.0, mean + max(reach, up)))
+    spread = float(np.std([figure.value for figure in figures], ddof=1))
+    mean = mean_figure_of(figures, spread, len(figures) - 1, share)
+    return within_share(mean) if share else mean
 
 
 def what_it_shows(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:
