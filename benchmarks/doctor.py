@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from cardsynth.cards import Cards, cards_for
-from cardsynth.config import TrainingConfig, load_config
-from cardsynth.doctor import diagnose
-from cardsynth.files import write_atomically
-from cardsynth.model import build_unet
-from cardsynth.runs import checkpoints, describe_environment
-from cardsynth.trainer import TrainingError
-from cardsynth.training import train, with_progress
+from cardsynth.cards.dataset import Cards, cards_for
+from cardsynth.core.config import TrainingConfig, load_config
+from cardsynth.core.model import build_unet
+from cardsynth.core.runs import checkpoints, describe_environment
+from cardsynth.core.trainer import TrainingError
+from cardsynth.core.training import train, with_progress
+from cardsynth.doctor.diagnosis import diagnose
+from cardsynth.util.files import write_atomically
 
 STEPS = 200
 NOISE, COLOUR = "samples are noise", "samples of one colour"

@@ -17,17 +17,17 @@ from typing import Any
 
 import torch
 
-from cardsynth.cards import Cards, cards_for
-from cardsynth.config import TrainingConfig, get_preset
-from cardsynth.curves import plot_log
-from cardsynth.device import free_memory
-from cardsynth.estimate import net_size
-from cardsynth.learner import Learner
-from cardsynth.plots import figure_png
-from cardsynth.render import render_cards
-from cardsynth.runs import describe_environment, load_model, read_log
-from cardsynth.sampling import generate
-from cardsynth.training import train
+from cardsynth.cards.dataset import Cards, cards_for
+from cardsynth.core.config import TrainingConfig, get_preset
+from cardsynth.core.learner import Learner
+from cardsynth.core.runs import describe_environment, load_model, read_log
+from cardsynth.core.sampling import generate
+from cardsynth.core.training import train
+from cardsynth.doctor.estimate import net_size
+from cardsynth.plots.cards import figure_png
+from cardsynth.plots.curves import plot_log
+from cardsynth.render.draw import render_cards
+from cardsynth.util.device import free_memory
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312, "L4": 121, "4090": 165}  # bf16 tensor cores, without sparsity
 PUBLISHED_HOURS = {"all_gum_stain_cards": 4.646, "higher_res_gum_stain_cards": 19.37}

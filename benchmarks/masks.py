@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cardsynth.films import VISIBLE
-from cardsynth.render import ALL_CLASSES, draw_card
+from cardsynth.render.damage.films import VISIBLE
+from cardsynth.render.draw import ALL_CLASSES, draw_card
 
 SIZES = ((80, 64), (160, 128), (320, 256))
 CARDS = 40

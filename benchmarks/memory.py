@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import torch
 
-from cardsynth.cards import Cards
-from cardsynth.config import PRESETS, TrainingConfig, get_preset
-from cardsynth.estimate import training_memory
-from cardsynth.learner import Learner
-from cardsynth.runs import describe_environment
+from cardsynth.cards.dataset import Cards
+from cardsynth.core.config import PRESETS, TrainingConfig, get_preset
+from cardsynth.core.learner import Learner
+from cardsynth.core.runs import describe_environment
+from cardsynth.doctor.estimate import training_memory
 
 OURS = ("demo", "card", "card_large")  # four channels and five classes; the published ones have three and none
 PUBLISHED = ("cards", "all_gum_stain_cards", "higher_res_gum_stain_cards")

@@ -2,7 +2,7 @@
 is the print beneath it kept? And is all else kept to the bit?
 
 Cards are drawn afresh, so that each has a drawn twin under the very mask that the model is given. A judge that knows
-drawn cards alone (`cardsynth.judge`) looks at both, at the model's size. Prints tables in Markdown.
+drawn cards alone (`cardsynth.evaluation.judge`) looks at both, at the model's size. Prints tables in Markdown.
 """
 
 import argparse
@@ -17,19 +17,19 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from cardsynth.cards import Cards, stack_cards
-from cardsynth.demo import DEMO_STYLES
-from cardsynth.features import known_judge
-from cardsynth.fitting import encode_png, read_image
-from cardsynth.folder import CardWriter, find_cards
-from cardsynth.judge import JudgeNet, ask
-from cardsynth.masks import mask_iou
-from cardsynth.metrics import mean_figure, share_figure
-from cardsynth.painted_cards import damage_cards
-from cardsynth.painting import clean_class
-from cardsynth.placing import Frame
-from cardsynth.render import DrawnCard, draw_card, draw_cards
-from cardsynth.runs import TrainedModel, describe_environment, load_model
+from cardsynth.cards.dataset import Cards, stack_cards
+from cardsynth.cards.fitting import encode_png, read_image
+from cardsynth.cards.folder import CardWriter, find_cards
+from cardsynth.cli.demo import DEMO_STYLES
+from cardsynth.core.runs import TrainedModel, describe_environment, load_model
+from cardsynth.evaluation.features import known_judge
+from cardsynth.evaluation.judge import JudgeNet, ask
+from cardsynth.evaluation.masks import mask_iou
+from cardsynth.evaluation.metrics import mean_figure, share_figure
+from cardsynth.painting.folder import damage_cards
+from cardsynth.painting.paint import clean_class
+from cardsynth.painting.placing import Frame
+from cardsynth.render.draw import DrawnCard, draw_card, draw_cards
 
 CLEAN_SEED, JUDGE_SEED = 4_000_000, 3_000_000  # far from any seed that a model was trained on
 JUDGE_CARDS = 2000

@@ -18,17 +18,17 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import gaussian_blur
 
-from cardsynth.cards import Cards, stack_cards
-from cardsynth.classes import class_figures
-from cardsynth.copies import Nearest, copying, nearest_in_features, nearest_in_pixels
-from cardsynth.demo import DEMO_STYLES
-from cardsynth.evaluation import select
-from cardsynth.features import cardnet, known_judge
-from cardsynth.judge import ask
-from cardsynth.masks import clean_classes, mask_figures
-from cardsynth.metrics import Figure, frechet_distance, kernel_distance, manifold
-from cardsynth.render import draw_cards
-from cardsynth.runs import describe_environment
+from cardsynth.cards.dataset import Cards, stack_cards
+from cardsynth.cli.demo import DEMO_STYLES
+from cardsynth.core.runs import describe_environment
+from cardsynth.evaluation.classes import class_figures
+from cardsynth.evaluation.copies import Nearest, copying, nearest_in_features, nearest_in_pixels
+from cardsynth.evaluation.evaluate import select
+from cardsynth.evaluation.features import cardnet, known_judge
+from cardsynth.evaluation.judge import ask
+from cardsynth.evaluation.masks import clean_classes, mask_figures
+from cardsynth.evaluation.metrics import Figure, frechet_distance, kernel_distance, manifold
+from cardsynth.render.draw import draw_cards
 
 SIZE = (80, 64)
 COLUMNS = ("FD", "KID", "precision", "recall", "density", "coverage", "class", "mask", "copies", "copies (features)")

@@ -15,8 +15,8 @@ import psutil
 import torch
 from PIL import Image
 
-from cardsynth.cards import Cards, read_cards
-from cardsynth.config import CLASSES
+from cardsynth.cards.dataset import Cards, read_cards
+from cardsynth.core.config import CLASSES
 
 DRAWN = 100  # different pictures; the folder holds each of them many times
 CASES = (("jpeg", (64, 64)), ("png", (64, 64)), ("jpeg", (160, 128)))
@@ -26,7 +26,7 @@ BATCH_SIZE = 16
 
 def write_pictures(folder: Path, count: int, size: tuple[int, int], form: str) -> int:
     """Write `count` pictures of (height, width) into a folder a class; returns their bytes on average."""
-    from cardsynth.render import draw_card  # not in the processes whose memory is measured
+    from cardsynth.render.draw import draw_card  # not in the processes whose memory is measured
 
     encoded = []
     for seed in range(DRAWN):
@@ -131,7 +131,7 @@ def main() -> None:
     if arguments.start:
         print(json.dumps(start_and_load(arguments.start, tuple(arguments.size))))
         return
-    from cardsynth.runs import describe_environment
+    from cardsynth.core.runs import describe_environment
 
     result = {**describe_environment(), "results": []}
     print(result["machine"])

@@ -19,19 +19,19 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cardsynth.cards import Cards, cards_for
-from cardsynth.config import CLASSES, TrainingConfig, get_preset
-from cardsynth.demo import DEMO_STYLES, FRESH_SEED
-from cardsynth.drive import drive_training
-from cardsynth.evaluation import select
-from cardsynth.features import known_judge, map_means
-from cardsynth.files import write_atomically
-from cardsynth.judge import JudgeNet, ask
-from cardsynth.masks import mask_iou
-from cardsynth.metrics import Figure, mean_figure, share_figure
-from cardsynth.render import render_cards
-from cardsynth.runs import TrainedModel, describe_environment, load_model
-from cardsynth.sampling import card_grid, generate
+from cardsynth.cards.dataset import Cards, cards_for
+from cardsynth.cli.demo import DEMO_STYLES, FRESH_SEED
+from cardsynth.core.config import CLASSES, TrainingConfig, get_preset
+from cardsynth.core.drive import drive_training
+from cardsynth.core.runs import TrainedModel, describe_environment, load_model
+from cardsynth.core.sampling import card_grid, generate
+from cardsynth.evaluation.evaluate import select
+from cardsynth.evaluation.features import known_judge, map_means
+from cardsynth.evaluation.judge import JudgeNet, ask
+from cardsynth.evaluation.masks import mask_iou
+from cardsynth.evaluation.metrics import Figure, mean_figure, share_figure
+from cardsynth.render.draw import render_cards
+from cardsynth.util.files import write_atomically
 
 RARE, STAINS = "WHITE_MARKS", ("FULL_CARD", "LIGHT", "SMALL")
 ONE_IN = 25

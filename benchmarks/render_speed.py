@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import PIL
 
-from cardsynth.render import render_cards
+from cardsynth.render.draw import render_cards
 
 COUNTS = {(80, 64): 1000, (160, 128): 1000, (320, 256): 320, (700, 500): 80}
 

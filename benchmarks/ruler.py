@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from cardsynth.cards import Cards, stack_cards
-from cardsynth.evaluation import select
-from cardsynth.features import FeatureNet, cardnet, known_judge
-from cardsynth.judge import JudgeNet, ask
-from cardsynth.metrics import Figure, kernel_distance
-from cardsynth.render import draw_cards
+from cardsynth.cards.dataset import Cards, stack_cards
+from cardsynth.evaluation.evaluate import select
+from cardsynth.evaluation.features import FeatureNet, cardnet, known_judge
+from cardsynth.evaluation.judge import JudgeNet, ask
+from cardsynth.evaluation.metrics import Figure, kernel_distance
+from cardsynth.render.draw import draw_cards
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ from diffusers import DDPMPipeline, UNet2DModel
 from PIL import Image, ImageDraw
 from ruler import Ruler, build_ruler
 
-from cardsynth.cards import Cards, denormalize
-from cardsynth.classes import ClassFigures, class_figures
-from cardsynth.demo import DEMO_STYLES
-from cardsynth.diffusion import build_sampler
-from cardsynth.judge import ask
-from cardsynth.masks import MaskFigures, clean_classes, mask_figures
-from cardsynth.metrics import Figure
-from cardsynth.runs import TrainedModel, describe_environment, load_model
-from cardsynth.sampling import card_grid, choose_labels, generate
+from cardsynth.cards.dataset import Cards, denormalize
+from cardsynth.cli.demo import DEMO_STYLES
+from cardsynth.core.diffusion import build_sampler
+from cardsynth.core.runs import TrainedModel, describe_environment, load_model
+from cardsynth.core.sampling import card_grid, choose_labels, generate
+from cardsynth.evaluation.classes import ClassFigures, class_figures
+from cardsynth.evaluation.judge import ask
+from cardsynth.evaluation.masks import MaskFigures, clean_classes, mask_figures
+from cardsynth.evaluation.metrics import Figure
 
 # The cards that the ruler of KID is made of: neither trained on, nor those that the demo's judge is trained on.
 RULER_SEED, RULER_CARDS = 2_000_000, 2000

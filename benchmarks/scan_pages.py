@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cardsynth.config import CLASSES
-from cardsynth.printing import print_card
-from cardsynth.render import draw_card
-from cardsynth.styles import STYLES
+from cardsynth.core.config import CLASSES
+from cardsynth.render.draw import draw_card
+from cardsynth.render.printing import print_card
+from cardsynth.render.styles import STYLES
 
 GROUNDS = ("white", "black", "wood", "felt")
 WORDS = [

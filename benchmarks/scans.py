@@ -14,9 +14,9 @@ from PIL import Image
 from render_speed import machine_name
 from scan_pages import GROUNDS, Page, compose_page, empty_page
 
-from cardsynth.folder import read_metadata
-from cardsynth.pages import scan_pages
-from cardsynth.scans import angle_of
+from cardsynth.cards.folder import read_metadata
+from cardsynth.scans.find import angle_of
+from cardsynth.scans.pages import scan_pages
 
 PAGE_SIZE = (3508, 2480)  # A4 at 300 dots an inch
 EMPTY_SIZE = (1754, 1240)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cardsynth.config import CLASSES
-from cardsynth.render import draw_card
-from cardsynth.styles import STYLES
+from cardsynth.core.config import CLASSES
+from cardsynth.render.draw import draw_card
+from cardsynth.render.styles import STYLES
 
 GAP = 8  # pixels between cards
 GROUND = (96, 96, 98)

@@ -12,17 +12,17 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from cardsynth.files import write_atomically
-from cardsynth.options import parse_seeds
-from cardsynth.remarks import markdown_table
-from cardsynth.runs import checkpoints, read_log, read_manifest
-from cardsynth.safeguards import TrainingError
-from cardsynth.text import open_text_model
-from cardsynth.text_config import TextConfig
-from cardsynth.text_judge import ClipScorer, judge, prompt_styles
-from cardsynth.text_log import add_to_log
-from cardsynth.text_training import train_text
-from cardsynth.training import with_progress
+from cardsynth.cli.options import parse_seeds
+from cardsynth.core.runs import checkpoints, read_log, read_manifest
+from cardsynth.core.safeguards import TrainingError
+from cardsynth.core.training import with_progress
+from cardsynth.text.config import TextConfig
+from cardsynth.text.draw import open_text_model
+from cardsynth.text.judge import ClipScorer, judge, prompt_styles
+from cardsynth.text.log import add_to_log
+from cardsynth.text.train import train_text
+from cardsynth.util.files import write_atomically
+from cardsynth.util.tables import markdown_table
 
 GRID = Path(__file__).parent / "sweeps/text_published.json"
 LAST = 50  # steps over which the loss is taken

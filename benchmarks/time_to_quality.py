@@ -25,15 +25,15 @@ from PIL import Image
 from ruler import build_ruler
 from tutorial import SMALL_NET, tutorial_loader, tutorial_net, tutorial_steps
 
-from cardsynth.cards import cards_for
-from cardsynth.config import TrainingConfig, get_preset
-from cardsynth.demo import DEMO_STYLES
-from cardsynth.diffusion import build_noise_scheduler
-from cardsynth.learner import Learner
-from cardsynth.render import render_cards
-from cardsynth.runs import TrainedModel, describe_environment, load_model
-from cardsynth.sampling import card_grid, generate
-from cardsynth.training import train
+from cardsynth.cards.dataset import cards_for
+from cardsynth.cli.demo import DEMO_STYLES
+from cardsynth.core.config import TrainingConfig, get_preset
+from cardsynth.core.diffusion import build_noise_scheduler
+from cardsynth.core.learner import Learner
+from cardsynth.core.runs import TrainedModel, describe_environment, load_model
+from cardsynth.core.sampling import card_grid, generate
+from cardsynth.core.training import train
+from cardsynth.render.draw import render_cards
 
 SIZE, TRAINING_CARDS = (80, 64), 2000
 SHARES = (0.05, 0.25, 0.5, 1.0)  # of the tutorial's time, at which it is sampled

@@ -29,9 +29,9 @@ CONTENDERS = {
 
 def our_steps(folder: Path, precision: str) -> Callable[[int], None]:
     """Take so many steps of `train`, run folder and log included."""
-    from cardsynth.cards import cards_for
-    from cardsynth.config import get_preset
-    from cardsynth.training import train
+    from cardsynth.cards.dataset import cards_for
+    from cardsynth.core.config import get_preset
+    from cardsynth.core.training import train
 
     config = get_preset("demo").replace(
         patch_size=1,
@@ -129,8 +129,8 @@ def main() -> None:
     if arguments.contender:
         print(measure(arguments.contender, arguments.cards, arguments.steps))
         return
-    from cardsynth.render import render_cards
-    from cardsynth.runs import describe_environment
+    from cardsynth.core.runs import describe_environment
+    from cardsynth.render.draw import render_cards
 
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as temporary:

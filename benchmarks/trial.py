@@ -12,16 +12,16 @@ from pathlib import Path
 
 import torch
 
-from cardsynth.cards import Cards, read_cards
-from cardsynth.evaluation import select
-from cardsynth.masks import clean_classes
-from cardsynth.render import render_cards
-from cardsynth.runs import describe_machine
-from cardsynth.splits import split_groups
-from cardsynth.trial import run_trial
-from cardsynth.trial_config import ARMS, SMALL_FINDER, TrialConfig
-from cardsynth.trial_data import TrialData, read_trial_data
-from cardsynth.trial_report import PICTURE, write_trial_report
+from cardsynth.cards.dataset import Cards, read_cards
+from cardsynth.cards.splits import split_groups
+from cardsynth.core.runs import describe_machine
+from cardsynth.evaluation.evaluate import select
+from cardsynth.evaluation.masks import clean_classes
+from cardsynth.render.draw import render_cards
+from cardsynth.studies.trial.config import ARMS, SMALL_FINDER, TrialConfig
+from cardsynth.studies.trial.data import TrialData, read_trial_data
+from cardsynth.studies.trial.report import PICTURE, write_trial_report
+from cardsynth.studies.trial.run import run_trial
 
 SIZE = (80, 64)
 TILE_CLASSES = ("break", "fray", "free", "uneven")

@@ -17,8 +17,8 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from cardsynth.device import resolve_precision
-from cardsynth.folder import find_cards
+from cardsynth.cards.folder import find_cards
+from cardsynth.util.device import resolve_precision
 
 SMALL_NET = {  # a net that two processor cores can train, of the demo's widths
     "layers_per_block": 1,

@@ -11,13 +11,13 @@ import pytest
 from pictures import make_flat, make_labelled
 from tiny_diffusion import make_stable_diffusion
 
-from cardsynth import cache
 from cardsynth.__main__ import main
-from cardsynth.captions import write_captions
-from cardsynth.cards import Cards, cards_for
-from cardsynth.config import get_preset
-from cardsynth.render import render_cards
-from cardsynth.training import train
+from cardsynth.cards import cache
+from cardsynth.cards.dataset import Cards, cards_for
+from cardsynth.core.config import get_preset
+from cardsynth.core.training import train
+from cardsynth.render.draw import render_cards
+from cardsynth.text.captions import write_captions
 
 
 @pytest.fixture(scope="session", autouse=True)

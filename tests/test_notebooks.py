@@ -8,10 +8,10 @@ import pytest
 from run_notebooks import ROOT, clean, run_notebooks
 from tiny_diffusion import make_clip, make_stable_diffusion
 
-from cardsynth.folder import read_metadata
-from cardsynth.rating_tables import read_ratings
-from cardsynth.runs import read_manifest
-from cardsynth.video import read_film
+from cardsynth.cards.folder import read_metadata
+from cardsynth.core.runs import read_manifest
+from cardsynth.evaluation.similarity.tables import read_ratings
+from cardsynth.latents.video import read_film
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {

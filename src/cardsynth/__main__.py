@@ -5,15 +5,15 @@ from pathlib import Path
 
 import tyro
 
-from cardsynth.card_commands import check, export, render, scans
-from cardsynth.config import get_preset
-from cardsynth.finder_commands import find, train_finder, trial
-from cardsynth.judge_commands import compare, doctor, evaluate
-from cardsynth.latent_commands import walk
-from cardsynth.model_commands import damage, generate, pull, push, settings_before, train_with
-from cardsynth.sweep_commands import sweep
-from cardsynth.text_commands import caption, judge_text, text_settings_before, train_text_with
-from cardsynth.text_config import TextConfig
+from cardsynth.cli.cards import check, export, render, scans
+from cardsynth.cli.finder import find, train_finder, trial
+from cardsynth.cli.judging import compare, doctor, evaluate
+from cardsynth.cli.latents import walk
+from cardsynth.cli.models import damage, generate, pull, push, settings_before, train_with
+from cardsynth.cli.sweeps import sweep
+from cardsynth.cli.text import caption, judge_text, text_settings_before, train_text_with
+from cardsynth.core.config import get_preset
+from cardsynth.text.config import TextConfig
 
 DEMO_PAGE = Path("generated_cards/demo/report/index.html")
 
@@ -30,7 +30,7 @@ def demo() -> None:
     print("Loading diffusers ...", flush=True)
     import diffusers.training_utils  # noqa: F401
 
-    from cardsynth.demo import run_demo
+    from cardsynth.cli.demo import run_demo
 
     page = run_demo(get_preset("demo"))
     print(f"Done. The cards are in {page.parent.parent}; open {page} in a browser.")

@@ -1,0 +1,141 @@
+"""A trained DCGAN or VAE: latents of seeds -> cards, cards -> latents, and how it lies in a run folder."""
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ModelMixin
+
+from cardsynth.baselines.config import DCGAN, VAE, BaselineConfig
+from cardsynth.baselines.nets import CardAutoencoder, CardGenerator
+from cardsynth.baselines.points import check_points, one_hot, seed_points
+from cardsynth.cards.dataset import denormalize, normalize
+from cardsynth.core.config import load_config
+from cardsynth.core.runs import WEIGHTS, RunError, is_run, read_manifest, revision_of
+from cardsynth.util.device import in_parts
+from cardsynth.util.files import replace_folder
+
+# Cards that go through a net together, always: by rounding, a card's bits depend on how many do.
+CARDS_AT_ONCE = 8
+# Where a run keeps the net that is sampled, and what the net is.
+NETS: dict[str, tuple[str, type[ModelMixin]]] = {DCGAN: ("generator", CardGenerator), VAE: ("vae", CardAutoencoder)}
+
+
+@dataclass(frozen=True)
+class BaselineModel:
+    """A trained DCGAN or VAE with all that sampling needs; `labels` is empty for a net without classes."""
+
+    net: CardGenerator | CardAutoencoder
+    config: BaselineConfig
+    labels: tuple[str, ...] = ()
+    has_mask: bool = False
+    name: str = ""
+    revision: str = ""
+
+    def refuse(self, **options: Any) -> None:
+        """Raise ValueError where one of these options, which only diffusion knows, is not None."""
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise ValueError(
+                f"{self.name} is a {self.config.kind.upper()}, which draws a card in one go, from its seed and class"
+                f" alone: {', '.join(given)} mean nothing for it; leave them out"
+            )
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of a card's latent: (latent_dim,)."""
+        return (self.config.latent_dim,)
+
+    def seed_latents(self, seeds: Sequence[int]) -> torch.Tensor:
+        """Standard normal latents float32 (B, latent_dim) on the CPU, each from its seed alone."""
+        return seed_points(self.latent_shape, seeds)
+
+    def class_weights(self, labels: Sequence[str | None]) -> torch.Tensor | None:
+        """Labels as class weights float32 (B, classes), one-hot; None for a model without classes."""
+        return one_hot(self.labels, labels)
+
+    def decode(
+        self, latents: torch.Tensor, class_weights: torch.Tensor | None = None, at_once: int = CARDS_AT_ONCE
+    ) -> torch.Tensor:
+        """Cards uint8 (B, C, H, W) on the CPU of latents (B, latent_dim), the mask channel 0 or 255.
+
+        class_weights: float32 (B, classes), for a model with classes: one-hot is that class, a mixture draws from the
+        mixture of the classes' embeddings. A latent gives the same card whatever the batch. at_once: how many go
+        through the net together; another number may give other last bits. Raises ValueError for latents or class
+        weights of another shape.
+        """
+        check_points(self, latents, class_weights)
+        inputs = (latents.float(),) if class_weights is None else (latents.float(), class_weights.float())
+        pixels = denormalize(self._in_parts(self.net, *inputs, at_once=at_once))
+        if self.has_mask:
+            pixels[:, 3] = torch.where(pixels[:, 3] >= 128, 255, 0)
+        return pixels
+
+    @property
+    def encode(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """A VAE's encoder: pixels uint8 (B, C, H, W) -> their mean latents float32 (B, latent_dim); None for a DCGAN.
+
+        It raises ValueError for cards of another size or number of channels than the model's.
+        """
+        return self._encode if self.config.kind == VAE else None
+
+    def _encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        expected = (len(pixels), 4 if self.has_mask else 3, *self.config.size)
+        if pixels.shape != expected:
+            raise ValueError(f"{self.name} encodes cards of shape {expected}, not {tuple(pixels.shape)}")
+        return self._in_parts(lambda images: self.net.encode(images)[0], normalize(pixels))
+
+    def _in_parts(
+        self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor, at_once: int = CARDS_AT_ONCE
+    ) -> torch.Tensor:
+        """What a function makes of inputs (B, ...), float32 on the CPU: so many at once, the last part filled up."""
+        device, count = self.net.device, len(inputs[0])
+
+        @torch.inference_mode()
+        def work(part: slice, stopped: threading.Event) -> torch.Tensor:
+            if stopped.is_set():
+                raise CancelledError
+            places = torch.arange(part.start, part.stop).clamp(max=count - 1)
+            return function(*(value[places].to(device) for value in inputs)).float().cpu()
+
+        return in_parts(work, count, at_once, device)
+
+
+def is_baseline(run: str | Path) -> bool:
+    """Whether a folder holds the run of a DCGAN or a VAE."""
+    return read_manifest(run).get("kind") in NETS
+
+
+def save_baseline(run: Path, kind: str, net: CardGenerator | CardAutoencoder) -> None:
+    """Save the net of a `kind` of baseline inside its run, whole or not at all, as safetensors."""
+    target = run / NETS[kind][0]
+    temporary = run / ".model.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    net.save_pretrained(temporary, safe_serialization=True)
+    replace_folder(temporary, target)
+
+
+def load_baseline(run: str | Path, name: str = "", device: str | torch.device = "cpu") -> BaselineModel:
+    """The DCGAN or VAE of a run folder, ready to sample.
+
+    Raises RunError when there is no such run, or no model in it yet.
+    """
+    run, manifest = Path(run), read_manifest(run)
+    if not is_run(run) or manifest.get("kind") not in NETS:
+        raise RunError(f"{run} is no run folder of a DCGAN or a VAE; check the path")
+    part, net_type = NETS[manifest["kind"]]
+    if not (run / part / WEIGHTS).is_file():
+        raise RunError(f"{run} has no saved model yet ({part}/ is missing); train on: its first save comes later")
+    return BaselineModel(
+        net=net_type.from_pretrained(run / part).to(device).eval().requires_grad_(False),
+        config=load_config(run / "settings.json"),
+        labels=tuple(manifest["labels"]),
+        has_mask=manifest["mask"],
+        name=name or run.resolve().name,
+        revision=revision_of(run, run / part / WEIGHTS),
+    )

@@ -1,0 +1,211 @@
+"""Cards in memory: read from a card folder or the Hub, fitted to one size; and the pair image <-> tensor."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cardsynth.cards.cache import fingerprint_of, number_labels, read_folder
+from cardsynth.cards.numbers import LIMITS, column_of, darkness_of
+from cardsynth.cards.reading import Reading
+from cardsynth.core.base_config import Fit, RunConfig
+
+MOST_LOOKED_AT = 2000  # cards, evenly spread, of which ranges are told
+GPU_SHARE = 1 / 4  # of a GPU's free memory that pixels may take; the rest is the training's
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards in memory: `pixels` uint8 (N, C, H, W), C 3 (RGB) or 4 (RGB and mask, 0 or 255); `labels` int64 (N,).
+
+    `label_names` is empty where the cards have no labels. `skipped` names what was left out, and why. `darkness`:
+    float32 (N,), mean change of lightness under each card's damage in grey levels, NaN where unknown; None: of all.
+    """
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    label_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    source: str = ""
+    skipped: tuple[str, ...] = ()
+    darkness: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the fourth channel, the damage mask, is there."""
+        return self.pixels.shape[1] == 4
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[2], self.pixels.shape[3]
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Number of cards of each class; empty without labels."""
+        counts = torch.bincount(self.labels, minlength=len(self.label_names)).tolist()
+        return dict(zip(self.label_names, counts, strict=False))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of pixels and labels: equal for equal training data, whatever its files are called."""
+        return fingerprint_of(self.pixels.cpu().numpy(), self.labels.cpu().numpy(), self.label_names)
+
+    def to(self, device: str | torch.device) -> "Cards":
+        """The same cards on a device; pixels that would fill over a quarter of a GPU's free memory stay where they are.
+
+        `batch` gives cards on the device either way.
+        """
+        device, pixels = torch.device(device), self.pixels
+        if device.type != "cuda" or pixels.nbytes <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+            pixels = pixels.to(device)
+        darkness = None if self.darkness is None else self.darkness.to(device)
+        moved = replace(self, pixels=pixels, labels=self.labels.to(device), darkness=darkness)
+        if "fingerprint" in vars(self):
+            vars(moved)["fingerprint"] = self.fingerprint
+        return moved
+
+    def batch(self, indices: torch.Tensor, device: str | torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels uint8 (B, C, H, W) and labels int64 (B,) of some cards, on a device, wherever the cards lie.
+
+        indices: int64 (B,), best on the CPU, where no GPU has to be waited for.
+        """
+        return _taken(self.pixels, indices, device), _taken(self.labels, indices, device)
+
+    def knows(self, condition: str) -> bool:
+        """Whether any card can know a number: `covered` or `darkness`."""
+        return self.has_mask if condition == "covered" else self.darkness is not None
+
+    def numbers(self, conditions: Sequence[str], indices: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """Numbers of some cards as shares of their limits, float32 (B, K) in 0 to 1; NaN: unknown.
+
+        covered: share of the card that its mask covers. indices, pixels: of the cards, as `batch` takes and gives them.
+        """
+        shares = torch.full((len(pixels), len(conditions)), math.nan, device=pixels.device)
+        for place, name in enumerate(conditions):
+            if name == "covered" and self.has_mask:
+                shares[:, place] = (pixels[:, 3] >= 128).float().mean(dim=(1, 2))
+            elif name == "darkness" and self.darkness is not None:
+                shares[:, place] = _taken(self.darkness, indices, pixels.device) / LIMITS[name]
+        return shares
+
+    def ranges(self, conditions: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:
+        """Least and most of each number that some 2,000 of the cards know, by class ("all" for cards without)."""
+        some = torch.arange(0, len(self), -(-len(self) // MOST_LOOKED_AT))
+        parts = [self.numbers(conditions, part, self.batch(part, "cpu")[0]) for part in some.split(100)]
+        shares, labels = torch.cat(parts), self.labels.cpu()[some]
+        found: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in conditions}
+        for number, label in enumerate(self.label_names or ("all",)):
+            for name, values in zip(conditions, shares[labels == number].T, strict=True):
+                known = values[~values.isnan()] * LIMITS[name]
+                if len(known):
+                    found[name][label] = round(known.min().item(), 4), round(known.max().item(), 4)
+        return found
+
+
+def _taken(values: torch.Tensor, indices: torch.Tensor, device: str | torch.device) -> torch.Tensor:
+    taken = values.index_select(0, indices.to(values.device))
+    if torch.device(device).type == "cuda" and taken.device.type == "cpu":
+        taken = taken.pin_memory()
+    return taken.to(device, non_blocking=True)
+
+
+def normalize(pixels: torch.Tensor, patch_size: int = 1) -> torch.Tensor:
+    """uint8 (B, C, H, W) in 0 to 255 -> float32 in [-1, 1], patches folded: (B, C * p * p, H / p, W / p)."""
+    return F.pixel_unshuffle(pixels.float() / 127.5 - 1, patch_size)
+
+
+def denormalize(images: torch.Tensor, patch_size: int = 1) -> torch.Tensor:
+    """The inverse of `normalize`: float (B, C * p * p, H / p, W / p) -> uint8 (B, C, H, W), values clipped."""
+    images = F.pixel_shuffle(images.float(), patch_size)
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def read_cards(
+    source: str | Path,
+    size: tuple[int, int],
+    fit: Fit = "crop",
+    portrait: bool = True,
+    use_masks: bool = True,
+    use_labels: bool = True,
+    only_labels: Sequence[str] = (),
+    skip_bad: bool = False,
+) -> Cards:
+    """Cards of a folder or a Hub id, fitted to (height, width), in one uint8 tensor.
+
+    Masks become a fourth channel where the cards have them. A folder of 1,000 pictures or more is prepared once, and
+    later starts map its pixels into memory (see `cache.py`). Raises CardError, naming the file and the remedy,
+    for what cannot be read (with `skip_bad` it is left out and named in `skipped`), for unknown `only_labels`, and for
+    fewer than two cards.
+    """
+    reading = Reading(tuple(size), fit, portrait, use_masks, use_labels, tuple(only_labels), skip_bad)
+    if Path(source).is_dir():
+        pixels, listing, fingerprint = read_folder(Path(source), reading)
+    else:
+        from cardsynth.cards.hub_rows import read_rows
+
+        (pixels, listing), fingerprint = read_rows(source, reading), None
+    labels, label_names = number_labels(listing)
+    cards = Cards(
+        pixels=torch.from_numpy(pixels),
+        labels=torch.from_numpy(labels),
+        label_names=label_names,
+        names=listing.names,
+        source=str(source),
+        skipped=listing.skipped,
+        darkness=column_of(listing.darkness),
+    )
+    if fingerprint:
+        vars(cards)["fingerprint"] = fingerprint
+    return cards
+
+
+def balance_report(cards: Cards) -> str:
+    """Class counts and shares in a few lines, with a remedy where a class has under a third of the largest."""
+    counts = Counter(cards.class_counts)
+    lines = [f"{len(cards)} cards, {cards.size[0]}x{cards.size[1]}, {'with' if cards.has_mask else 'without'} masks"]
+    for name, count in counts.most_common():
+        rare = "   rare: see balance_classes" if count * 3 < max(counts.values()) else ""
+        lines.append(f"{name:>16} {count:6d} {count / len(cards):6.1%}{rare}")
+    return "\n".join(lines)
+
+
+def cards_for(config: RunConfig, source: str | Path) -> Cards:
+    """Cards of a folder or a Hub id, read as training settings say; raises as `read_cards` does."""
+    return read_cards(
+        source,
+        config.size,
+        config.fit,
+        config.portrait,
+        config.use_masks,
+        config.use_labels,
+        config.only_labels,
+        config.skip_bad,
+    )
+
+
+def stack_cards(drawn: Iterable[Any], source: str = "drawn cards") -> Cards:
+    """Cards in memory from drawn ones, each with `image` (H, W, 3), `mask` (H, W) and a `row` that holds its label."""
+    pixels, labels, darkness = [], [], []
+    for card in drawn:
+        pixels.append(np.concatenate([card.image, card.mask[..., None]], axis=-1).transpose(2, 0, 1))
+        labels.append(card.row["label"])
+        darkness.append(darkness_of(card.row))
+    label_names = tuple(sorted(set(labels)))
+    return Cards(
+        pixels=torch.from_numpy(np.stack(pixels)),
+        labels=torch.tensor([label_names.index(label) for label in labels]),
+        label_names=label_names,
+        source=source,
+        darkness=column_of(darkness),
+    )

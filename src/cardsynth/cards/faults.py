@@ -1,0 +1,117 @@
+"""The faults of one card: its picture and its mask, decoded and then let go."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from cardsynth.cards.fitting import read_image
+from cardsynth.cards.folder import CardError, CardFile
+
+Level = Literal["error", "warning"]
+Found = Callable[[Level, Path, str, str], None]  # called with level, file, reason and remedy
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file, named relative to the folder, and what to do; errors would stop or spoil training."""
+
+    level: Level
+    file: str
+    reason: str
+    remedy: str
+
+
+def look_at(card: CardFile, folder: Path, masked: bool, found: Found) -> tuple[Size, bytes] | None:
+    """Height and width of a card's picture and a hash of its pixels; reports what is wrong with it and its masks."""
+    image, mask = (_open(path, folder, found) if path else None for path in (card.image, card.mask))
+    if masked and card.mask is None:
+        found(
+            "error", card.image, "has no mask where other cards have one", "add it; all black where nothing is damaged"
+        )
+    if mask:
+        _check_mask(card, mask, image, found)
+    for path in card.others:
+        _check_size(path, _open(path, folder, found), image, found)
+    if image is None:
+        return None
+    for reason, remedy in _oddities(card.image):
+        found("warning", card.image, reason, remedy)
+    if all(low == high for low, high in image.getextrema()):
+        found("warning", card.image, "has one colour all over", "scan it again, or remove it")
+    digest = hashlib.sha256(repr(image.size).encode())
+    digest.update(np.ascontiguousarray(image))
+    return (image.height, image.width), digest.digest()
+
+
+def _open(path: Path, folder: Path, found: Found) -> Image.Image | None:
+    if not is_inside(path, folder, found):
+        return None
+    try:
+        return read_image(path)
+    except CardError as error:
+        found_error(error, path, found)
+
+
+def is_inside(path: Path, folder: Path, found: Found) -> bool:
+    """Whether a path ends at a file in the folder; reports it where it does not."""
+    try:
+        target = path.resolve()
+        if not target.is_relative_to(folder.resolve()):
+            found("error", path, "leads outside the folder", "copy the picture into the folder")
+        elif target.is_file():
+            return True
+        elif path.is_symlink():
+            found("error", path, "is a broken link", "put the picture in its place, or remove it")
+        else:
+            found("error", path, "does not exist", "restore it, or remove it from its metadata row")
+    except (OSError, RuntimeError, ValueError) as error:
+        found("error", path, f"cannot be followed ({error})", "rename or remove it")
+    return False
+
+
+def _check_size(path: Path, other: Image.Image | None, image: Image.Image | None, found: Found) -> None:
+    if image and other and other.size != image.size:
+        reason = f"measures {other.height}x{other.width} and its card {image.height}x{image.width}"
+        found("error", path, reason, "save both at one size")
+
+
+def _check_mask(card: CardFile, mask: Image.Image, image: Image.Image | None, found: Found) -> None:
+    _check_size(card.mask, mask, image, found)
+    values = {value for value, count in enumerate(mask.convert("L").histogram()) if count}
+    if max(values) and max(values) < 128:
+        reason = f"reaches only {max(values)} of 255, so that it reads as no damage"
+        found("error", card.mask, reason, "save damage as 255, the rest as 0")
+    elif not values <= {0, 255}:
+        reason = "has values other than 0 and 255; from 128 on they are read as damage"
+        found("warning", card.mask, reason, "save damage as 255, the rest as 0")
+
+
+def _oddities(path: Path) -> Iterator[tuple[str, str]]:
+    """What reading changes in a picture, by its header, and what to do about it."""
+    with Image.open(path) as image:
+        raw_modes = [tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in image.tile]
+        if image.mode.startswith(("I", "F")) or any(";16" in raw_mode for raw_mode in raw_modes):
+            yield "has 16 bits or more a channel and is read with 8", "save it with 8 if it looks too dark or bright"
+        if image.mode == "CMYK":
+            yield "is CMYK and is read as RGB without its colour profile", "save it as RGB if colours look wrong"
+        if image.mode in ("P", "PA"):
+            yield "has a palette and is read as RGB", "save it as RGB from the scan, which has more colours"
+        if "A" in image.getbands() or "transparency" in image.info:
+            yield "has transparency and is laid on white", "save it without an alpha channel"
+        try:
+            if getattr(image, "n_frames", 1) > 1:
+                yield f"holds {image.n_frames} pictures, of which the first is read", "save the one that is meant"
+        except Exception:  # a decoder may raise anything on damaged bytes
+            yield "is damaged behind its first picture, which is read", "scan or copy it again"
+
+
+def found_error(error: CardError, path: Path, found: Found) -> None:
+    """Report a CardError of a file: its message is the file, the reason and, after the last semicolon, the remedy."""
+    reason, _, remedy = str(error).removeprefix(str(path)).lstrip(" ,:").rpartition("; ")
+    found("error", path, reason, remedy)

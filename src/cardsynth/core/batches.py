@@ -1,0 +1,64 @@
+"""Which cards each optimiser step of a run sees, and the random numbers that belong to it."""
+
+import numpy as np
+import torch
+
+from cardsynth.cards.dataset import Cards
+from cardsynth.core.base_config import RunConfig
+from cardsynth.core.order import balanced_indices, batch_indices, steps_per_epoch, total_train_steps
+
+
+class StepBatches:
+    """Cards and random numbers of each step, on one process, from (seed, step) alone: a resumed run sees the same.
+
+    `shown`: indices of the cards to learn from, default all; `total_steps`, `epoch_steps`: optimiser steps of the run
+    and of a pass over them. Raises ValueError for cards that do not fit the settings.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        cards: Cards,
+        shown: torch.Tensor | None,
+        device: torch.device,
+        rank: int = 0,
+        num_processes: int = 1,
+    ) -> None:
+        if cards.size != config.size:
+            raise ValueError(f"the cards measure {cards.size} and the settings say {config.size} (height, width)")
+        if config.balance_classes and not cards.label_names:
+            raise ValueError(f"balance_classes takes labels, and {cards.source or 'the cards'} have none")
+        self.config, self.cards, self.device = config, cards.to(device), device
+        self._rank, self._num_processes = rank, num_processes
+        self.shown = torch.arange(len(cards)) if shown is None else shown
+        self.total_steps = total_train_steps(config, len(self.shown), num_processes)
+        self.epoch_steps = steps_per_epoch(config, len(self.shown), num_processes)
+        of_label = cards.labels.cpu()[self.shown]
+        self._members = [torch.nonzero(of_label == label).flatten().numpy() for label in of_label.unique()]
+
+    @property
+    def cards_per_step(self) -> int:
+        """Cards of one optimiser step, on all processes."""
+        return self.config.cards_per_process * self._num_processes
+
+    def indices(self, step: int) -> torch.Tensor:
+        """Indices of the cards that this process sees in step `step` (from 0), int64, on the CPU."""
+        if self.config.balance_classes:
+            places = balanced_indices(self.config.seed, step, self.cards_per_step, self._members)
+        else:
+            places = batch_indices(self.config.seed, step, self.cards_per_step, len(self.shown))
+        share = self.config.cards_per_process
+        return self.shown[places[self._rank * share : (self._rank + 1) * share]]
+
+    def seed(self, step: int, attempt: int = 0) -> int:
+        """Seed of this process's random numbers in a step; `attempt`: of how many times the run was rolled back."""
+        entropy = [self.config.seed, 1, step, self._rank, *([attempt] if attempt else [])]
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+
+    def batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels uint8 (B, C, H, W), half of them mirrored where the settings say so, and labels int64 (B,)."""
+        pixels, labels = self.cards.batch(indices, self.device)
+        if self.config.horizontal_flip:
+            mirrored = torch.rand(len(pixels), generator=generator, device=self.device) < 0.5
+            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+        return pixels, labels

@@ -1,0 +1,81 @@
+"""Settings of a trial, and its arms: what damage finders learn from."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from cardsynth.cli.options import Text
+from cardsynth.core.config import TrainingConfig, get_preset
+from cardsynth.finder.config import FinderConfig
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What an arm's finder learns from: real cards, further clean pictures, kinds of synthetic cards; in words."""
+
+    says: str
+    real: bool = True
+    clean: bool = False
+    kinds: tuple[str, ...] = ()
+
+
+ARMS = {
+    "real": Arm("real cards only"),
+    "clean": Arm("real cards, and further clean ones", clean=True),
+    "pasted": Arm("the same, and real damage pasted on clean cards", clean=True, kinds=("pasted",)),
+    "painted": Arm("the same, and damage painted by the model on clean cards", clean=True, kinds=("painted",)),
+    "drawn_only": Arm("drawn cards only", False, kinds=("drawn",)),
+    "generated_only": Arm("generated cards only", False, kinds=("generated",)),
+    "drawn": Arm("real and drawn cards", kinds=("drawn",)),
+    "generated": Arm("real and generated cards", kinds=("generated",)),
+    "filtered": Arm("real cards, and generated ones that a judge does not doubt", kinds=("filtered",)),
+    "all": Arm(
+        "all of these, the synthetic ones in equal parts", True, True, ("pasted", "painted", "drawn", "generated")
+    ),
+}
+GENERATED = {"generated", "painted"}  # kinds that a trained generator makes
+FILTERED_FROM = 2  # times as many generated cards as are kept of them
+# A small net, which learns more from few cards than a large one, and so many can be trained.
+SMALL_FINDER = FinderConfig(
+    height=80,
+    width=64,
+    encoder_name="tu-test_resnet",
+    decoder_channels=(48, 32, 24, 16),
+    max_train_steps=2400,
+    train_batch_size=8,
+)
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Settings of a trial; sizes are (height, width). Raises ValueError for what cannot be."""
+
+    arms: Annotated[tuple[Literal[tuple(ARMS)], ...], Text(help="What finders learn from; `real` is always there.")] = (
+        *ARMS,
+    )
+    counts: Annotated[tuple[int, ...], Text(help="Real cards of each class.")] = (10, 25, 50, 100, 200)
+    ratios: Annotated[tuple[int, ...], Text(help="Synthetic cards for each real one.")] = (1, 4, 16)
+    draws: Annotated[int, Text(help="How often real cards are drawn, and each arm trained on them.")] = 5
+    generator_steps: Annotated[int, Text(help="Optimiser steps of each generator (the demo preset's net).")] = 1000
+    finder: FinderConfig = field(default_factory=lambda: SMALL_FINDER)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.arms) - set(ARMS))
+        if unknown:
+            raise ValueError(f"there is no arm {', '.join(unknown)}; the arms are {', '.join(ARMS)}")
+        if min((*self.counts, *self.ratios, self.draws, self.generator_steps), default=0) < 1:
+            raise ValueError("counts, ratios, draws and generator_steps must be 1 or more")
+        object.__setattr__(self, "arms", tuple(dict.fromkeys(("real", *self.arms))))
+
+    @property
+    def generator(self) -> TrainingConfig:
+        """Settings of a generator: the demo preset at the trial's size and number of steps, saved at its end alone."""
+        return get_preset("demo").replace(
+            height=self.finder.height,
+            width=self.finder.width,
+            fit=self.finder.fit,
+            portrait=self.finder.portrait,
+            max_train_steps=self.generator_steps,
+            lr_warmup_steps=min(100, self.generator_steps // 10),
+            save_image_epochs=10**6,
+            save_model_epochs=10**6,
+        )

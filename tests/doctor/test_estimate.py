@@ -1,0 +1,87 @@
+"""Estimates: counted memory and arithmetic against what is known or measured, and refusals."""
+
+import sys
+
+import pytest
+import torch
+
+from cardsynth.__main__ import main
+from cardsynth.cards.dataset import Cards
+from cardsynth.core.config import get_preset
+from cardsynth.core.model import build_unet
+from cardsynth.doctor.estimate import EstimateError, estimate_run, net_size, training_memory
+
+SMOKE = get_preset("smoke")
+PUBLISHED = get_preset("all_gum_stain_cards")
+LARGE = get_preset("higher_res_gum_stain_cards")
+
+
+def blank(config, channels=3):
+    return Cards(torch.zeros(2, channels, *config.size, dtype=torch.uint8), torch.zeros(2, dtype=torch.long))
+
+
+def test_the_published_nets_arithmetic():
+    """The published step is known to take 7.45 TFLOP: 16 cards of 160x128, forward and backward."""
+    parameters, flops = net_size(PUBLISHED, 3, 0)
+    assert parameters == sum(value.numel() for value in build_unet(PUBLISHED, 3).parameters())
+    assert 3 * 16 * flops / 1e12 == pytest.approx(7.45, rel=0.005)
+    assert net_size(LARGE, 3, 0)[1] == pytest.approx(4 * flops, rel=0.01)
+
+
+def test_memory_grows_with_cards_and_shrinks_with_checkpointing():
+    needed = [training_memory(LARGE, 3, 0, size, half_precision=True) for size in (2, 4, 8)]
+    assert needed[2] - needed[1] == pytest.approx(2 * (needed[1] - needed[0]), rel=0.1)
+    lighter = training_memory(LARGE.replace(gradient_checkpointing=True), 3, 0, 8, half_precision=True)
+    assert lighter < 0.6 * needed[2]
+
+
+def test_counted_activations_are_what_a_step_keeps():
+    """Against the bytes that autograd really keeps for the backward pass, float32, nothing but the net's own."""
+    config = SMOKE.replace(height=80, width=64, mixed_precision="no")
+    unet = build_unet(config, 3)
+    weights, kept = {value.untyped_storage().data_ptr() for value in unet.parameters()}, {}
+
+    def keep(tensor):
+        if tensor.untyped_storage().data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    images = torch.zeros(32, 12, 40, 32)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = unet(images, torch.zeros(32, dtype=torch.long)).sample
+    standing = 5 * sum(value.nbytes for value in unet.parameters())
+    counted = training_memory(config, 3, 0, 32, half_precision=False) - standing
+    assert output.shape == images.shape
+    assert 1 <= counted / sum(kept.values()) < 1.5
+
+
+def test_what_an_ordinary_card_holds():
+    """Batch 8 at 320x256 within 12 GB with checkpointing, and fewer cards at a time without."""
+    cards = blank(LARGE)
+    assert estimate_run(LARGE.replace(gradient_checkpointing=True), cards, memory_gb=12).micro_batch == 8
+    assert estimate_run(LARGE, cards, memory_gb=15).micro_batch == 4
+    text = estimate_run(LARGE, cards, memory_gb=24).text()
+    assert "a GPU of 24 GB" in text
+    assert "not timed" in text
+
+
+def test_what_cannot_fit_is_refused_with_what_does():
+    config = LARGE.replace(block_out_channels=(64, 64, 64, 64, 64, 64))
+    with pytest.raises(EstimateError, match=r"one card of 320x256 at a time needs .*fits with gradient_checkpointing"):
+        estimate_run(config, blank(config), memory_gb=1.4)
+    with pytest.raises(EstimateError, match=r"; \d+x\d+ fits with gradient_checkpointing"):
+        estimate_run(config, blank(config), memory_gb=1.05)
+    with pytest.raises(EstimateError, match="take a narrower net"):
+        estimate_run(config, blank(config), memory_gb=0.5)
+    with pytest.raises(ValueError, match="memory_gb must be above 0"):
+        estimate_run(config, blank(config), memory_gb=0)
+
+
+def test_the_command_tells_time_and_cost_and_starts_nothing(card_folder, tmp_path, monkeypatch, capsys):
+    arguments = ["--data", str(card_folder), "--preset", "smoke", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["cardsynth", "train", *arguments, "--estimate", "--price-per-hour", "2"])
+    main()
+    said = capsys.readouterr().out
+    assert "for 8 steps" in said
+    assert "at 2 an hour" in said
+    assert not (tmp_path / "run").exists()
