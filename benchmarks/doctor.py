@@ -18,14 +18,16 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from cardsynth.cards.dataset import Cards, cards_for
-from cardsynth.core.config import TrainingConfig, load_config
+from cardsynth.cards.dataset import Cards, read_cards
+from cardsynth.core.config import TrainingConfig
 from cardsynth.core.model import build_unet
-from cardsynth.core.runs import checkpoints, describe_environment
-from cardsynth.core.trainer import TrainingError
-from cardsynth.core.training import train, with_progress
+from cardsynth.core.runs import checkpoints
+from cardsynth.core.trainer import TrainingError, with_progress
 from cardsynth.doctor.diagnosis import diagnose
+from cardsynth.models import train
+from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
+from cardsynth.util.settings import load_config
 
 STEPS = 200
 NOISE, COLOUR = "samples are noise", "samples of one colour"
@@ -244,7 +246,7 @@ def main() -> None:
     parser.add_argument("--sound", type=Path, nargs=2, action="append", default=[], metavar=("RUN", "CARDS"))
     parser.add_argument("--out", type=Path, metavar="STEM", help="also write STEM.json, and go on from it")
     arguments = parser.parse_args()
-    maker = Maker(arguments.run, cards_for(load_config(arguments.run / "settings.json"), arguments.cards))
+    maker = Maker(arguments.run, read_cards(arguments.cards, load_config(arguments.run / "settings.json").reading))
     written = arguments.out and arguments.out.with_suffix(".json")
     rows = json.loads(written.read_text())["runs"] if written and written.is_file() else []
     done = {row["run"] for row in rows}
@@ -258,7 +260,7 @@ def main() -> None:
 
     for run, folder in [(arguments.run, arguments.cards), *arguments.sound]:
         if (name := f"sound: {run.name}") not in done:
-            add(look_over(name, run, cards_for(load_config(run / "settings.json"), folder)))
+            add(look_over(name, run, read_cards(folder, load_config(run / "settings.json").reading)))
     cases = [Case(f"sound: trained for {STEPS} steps", "", maker.trained()), *planted(maker)]
     with tempfile.TemporaryDirectory() as folder:
         for index, case in enumerate(cases):

@@ -22,8 +22,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="real cards, and generated ones")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     arguments = parser.parse_args()
-    from cardsynth.core.runs import describe_environment
     from cardsynth.render.draw import render_cards
+    from cardsynth.util.environment import describe_environment
 
     rows = []
     with tempfile.TemporaryDirectory() as temporary:

@@ -17,17 +17,18 @@ from typing import Any
 
 import torch
 
-from cardsynth.cards.dataset import Cards, cards_for
-from cardsynth.core.config import TrainingConfig, get_preset
-from cardsynth.core.learner import Learner
-from cardsynth.core.runs import describe_environment, load_model, read_log
+from cardsynth.cards.dataset import Cards, read_cards
+from cardsynth.core.config import TrainingConfig
+from cardsynth.core.learner import DiffusionLearner
+from cardsynth.core.runs import load_model, read_log
 from cardsynth.core.sampling import generate
-from cardsynth.core.training import train
 from cardsynth.doctor.estimate import net_size
+from cardsynth.models import get_preset, train
 from cardsynth.plots.cards import figure_png
 from cardsynth.plots.curves import plot_log
 from cardsynth.render.draw import render_cards
 from cardsynth.util.device import free_memory
+from cardsynth.util.environment import describe_environment
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312, "L4": 121, "4090": 165}  # bf16 tensor cores, without sparsity
 PUBLISHED_HOURS = {"all_gum_stain_cards": 4.646, "higher_res_gum_stain_cards": 19.37}
@@ -82,7 +83,7 @@ def measure_steps(preset: str, mode: str, checkpointing: bool, steps: int, tiny:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     begun = time.perf_counter()
-    learner = Learner(config, blank_cards(config))
+    learner = DiffusionLearner(config, blank_cards(config))
     for step in range(3):
         learner.optimise(step)
     synchronize()
@@ -122,7 +123,7 @@ def train_whole(config: TrainingConfig, stem: Path, count: int) -> dict[str, Any
     data, run = Path(f"{stem}_cards"), Path(f"{stem}_run")
     render_cards(data, count, config.size, overwrite=True)
     config = config.replace(use_masks=False, use_labels=False)
-    cards = cards_for(config, data)
+    cards = read_cards(data, config.reading)
     begun = time.perf_counter()
     for _ in train(config, cards, run, overwrite=True):
         pass
@@ -135,8 +136,8 @@ def train_whole(config: TrainingConfig, stem: Path, count: int) -> dict[str, Any
 
 def train_for(config: TrainingConfig, data: Path, run: Path, minutes: float) -> dict[str, Any]:
     """Train on drawn cards for so many minutes; a schedule as long as that is found from the first steps."""
-    cards = cards_for(config, data)
-    learner = Learner(config, cards)
+    cards = read_cards(data, config.reading)
+    learner = DiffusionLearner(config, cards)
     learner.optimise(0).tolist()
     begun = time.perf_counter()
     for step in range(1, 11):

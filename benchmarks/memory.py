@@ -16,10 +16,11 @@ import psutil
 import torch
 
 from cardsynth.cards.dataset import Cards
-from cardsynth.core.config import PRESETS, TrainingConfig, get_preset
-from cardsynth.core.learner import Learner
-from cardsynth.core.runs import describe_environment
+from cardsynth.core.config import TrainingConfig
+from cardsynth.core.learner import DiffusionLearner
 from cardsynth.doctor.estimate import training_memory
+from cardsynth.models import PRESETS, get_preset
+from cardsynth.util.environment import describe_environment
 
 OURS = ("demo", "card", "card_large")  # four channels and five classes; the published ones have three and none
 PUBLISHED = ("cards", "all_gum_stain_cards", "higher_res_gum_stain_cards")
@@ -54,7 +55,7 @@ def measure(preset: str, batch: int, checkpointing: bool) -> float:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    learner = Learner(config, blank_cards(config, *shape_of(preset)))
+    learner = DiffusionLearner(config, blank_cards(config, *shape_of(preset)))
     for step in range(3):
         learner.optimise(step).tolist()
     running = False

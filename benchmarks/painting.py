@@ -21,7 +21,8 @@ from cardsynth.cards.dataset import Cards, stack_cards
 from cardsynth.cards.fitting import encode_png, read_image
 from cardsynth.cards.folder import CardWriter, find_cards
 from cardsynth.cli.demo import DEMO_STYLES
-from cardsynth.core.runs import TrainedModel, describe_environment, load_model
+from cardsynth.core.denoise import TrainedModel
+from cardsynth.core.runs import load_model
 from cardsynth.evaluation.features import known_judge
 from cardsynth.evaluation.judge import JudgeNet, ask
 from cardsynth.evaluation.masks import mask_iou
@@ -30,6 +31,7 @@ from cardsynth.painting.folder import damage_cards
 from cardsynth.painting.paint import clean_class
 from cardsynth.painting.placing import Frame
 from cardsynth.render.draw import DrawnCard, draw_card, draw_cards
+from cardsynth.util.environment import describe_environment
 
 CLEAN_SEED, JUDGE_SEED = 4_000_000, 3_000_000  # far from any seed that a model was trained on
 JUDGE_CARDS = 2000

@@ -20,7 +20,6 @@ from torchvision.transforms.functional import gaussian_blur
 
 from cardsynth.cards.dataset import Cards, stack_cards
 from cardsynth.cli.demo import DEMO_STYLES
-from cardsynth.core.runs import describe_environment
 from cardsynth.evaluation.classes import class_figures
 from cardsynth.evaluation.copies import Nearest, copying, nearest_in_features, nearest_in_pixels
 from cardsynth.evaluation.evaluate import select
@@ -29,6 +28,7 @@ from cardsynth.evaluation.judge import ask
 from cardsynth.evaluation.masks import clean_classes, mask_figures
 from cardsynth.evaluation.metrics import Figure, frechet_distance, kernel_distance, manifold
 from cardsynth.render.draw import draw_cards
+from cardsynth.util.environment import describe_environment
 
 SIZE = (80, 64)
 COLUMNS = ("FD", "KID", "precision", "recall", "density", "coverage", "class", "mask", "copies", "copies (features)")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from cardsynth.cards.dataset import Cards, read_cards
-from cardsynth.core.config import CLASSES
+from cardsynth.cards.labels import CLASSES
 
 DRAWN = 100  # different pictures; the folder holds each of them many times
 CASES = (("jpeg", (64, 64)), ("png", (64, 64)), ("jpeg", (160, 128)))
@@ -131,7 +131,7 @@ def main() -> None:
     if arguments.start:
         print(json.dumps(start_and_load(arguments.start, tuple(arguments.size))))
         return
-    from cardsynth.core.runs import describe_environment
+    from cardsynth.util.environment import describe_environment
 
     result = {**describe_environment(), "results": []}
     print(result["machine"])

@@ -13,24 +13,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from cardsynth.core.drive import drive_training
 from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cardsynth.cards.dataset import Cards, cards_for
+from cardsynth.cards.dataset import Cards, read_cards
+from cardsynth.cards.grids import card_grid
+from cardsynth.cards.labels import CLASSES
 from cardsynth.cli.demo import DEMO_STYLES, FRESH_SEED
-from cardsynth.core.config import CLASSES, TrainingConfig, get_preset
-from cardsynth.core.drive import drive_training
-from cardsynth.core.runs import TrainedModel, describe_environment, load_model
-from cardsynth.core.sampling import card_grid, generate
+from cardsynth.core.config import TrainingConfig
+from cardsynth.core.denoise import TrainedModel
+from cardsynth.core.runs import load_model
+from cardsynth.core.sampling import generate
 from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.features import known_judge, map_means
 from cardsynth.evaluation.judge import JudgeNet, ask
 from cardsynth.evaluation.masks import mask_iou
 from cardsynth.evaluation.metrics import Figure, mean_figure, share_figure
+from cardsynth.models import get_preset
 from cardsynth.render.draw import render_cards
+from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
 
 RARE, STAINS = "WHITE_MARKS", ("FULL_CARD", "LIGHT", "SMALL")
@@ -57,7 +62,7 @@ class Bench:
             for place, severity in enumerate(severities):
                 how = {"styles": DEMO_STYLES, "severity": severity}
                 render_cards(folder, each, self.config.size, seed + place * each, classes, **how)
-        return cards_for(self.config, folder)
+        return read_cards(folder, self.config.reading)
 
     def trained(self, name: str, cards: Cards, **settings: Any) -> TrainedModel:
         """The model of these settings, trained where it was not."""

@@ -20,14 +20,17 @@ from PIL import Image, ImageDraw
 from ruler import Ruler, build_ruler
 
 from cardsynth.cards.dataset import Cards, denormalize
+from cardsynth.cards.grids import card_grid
 from cardsynth.cli.demo import DEMO_STYLES
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.diffusion import build_sampler
-from cardsynth.core.runs import TrainedModel, describe_environment, load_model
-from cardsynth.core.sampling import card_grid, choose_labels, generate
+from cardsynth.core.runs import load_model
+from cardsynth.core.sampling import choose_labels, generate
 from cardsynth.evaluation.classes import ClassFigures, class_figures
 from cardsynth.evaluation.judge import ask
 from cardsynth.evaluation.masks import MaskFigures, clean_classes, mask_figures
 from cardsynth.evaluation.metrics import Figure
+from cardsynth.util.environment import describe_environment
 
 # The cards that the ruler of KID is made of: neither trained on, nor those that the demo's judge is trained on.
 RULER_SEED, RULER_CARDS = 2_000_000, 2000

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cardsynth.core.config import CLASSES
+from cardsynth.cards.labels import CLASSES
 from cardsynth.render.draw import draw_card
 from cardsynth.render.printing import print_card
 from cardsynth.render.styles import STYLES

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cardsynth.core.config import CLASSES
+from cardsynth.cards.labels import CLASSES
 from cardsynth.render.draw import draw_card
 from cardsynth.render.styles import STYLES
 

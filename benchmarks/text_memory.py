@@ -13,13 +13,13 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from cardsynth.core.runs import describe_machine
 from cardsynth.doctor.estimate import ALLOCATOR, PeakMemory
 from cardsynth.text.config import TextConfig
 from cardsynth.text.estimate import estimate_text
 from cardsynth.text.learner import Encoded, TextLearner
 from cardsynth.text.model import DTYPES
 from cardsynth.util.device import build_accelerator
+from cardsynth.util.environment import describe_machine
 
 UNET = {
     "sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8, "in_channels": 4,

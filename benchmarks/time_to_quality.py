@@ -25,15 +25,18 @@ from PIL import Image
 from ruler import build_ruler
 from tutorial import SMALL_NET, tutorial_loader, tutorial_net, tutorial_steps
 
-from cardsynth.cards.dataset import cards_for
+from cardsynth.cards.dataset import read_cards
+from cardsynth.cards.grids import card_grid
 from cardsynth.cli.demo import DEMO_STYLES
-from cardsynth.core.config import TrainingConfig, get_preset
+from cardsynth.core.config import TrainingConfig
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.diffusion import build_noise_scheduler
-from cardsynth.core.learner import Learner
-from cardsynth.core.runs import TrainedModel, describe_environment, load_model
-from cardsynth.core.sampling import card_grid, generate
-from cardsynth.core.training import train
+from cardsynth.core.learner import DiffusionLearner
+from cardsynth.core.runs import load_model
+from cardsynth.core.sampling import generate
+from cardsynth.models import get_preset, train
 from cardsynth.render.draw import render_cards
+from cardsynth.util.environment import describe_environment
 
 SIZE, TRAINING_CARDS = (80, 64), 2000
 SHARES = (0.05, 0.25, 0.5, 1.0)  # of the tutorial's time, at which it is sampled
@@ -75,8 +78,8 @@ def train_tutorial(data: Path, minutes: float, out: Path) -> list[dict[str, Any]
 def train_ours(data: Path, minutes: float, out: Path) -> dict[str, Any]:
     """Train the demo preset for so many minutes, a sample grid at the end beside that; as `train_tutorial` returns."""
     config = get_preset("demo").replace(save_image_epochs=1000, save_model_epochs=1000)
-    cards = cards_for(config, data)
-    learner, places = Learner(config, cards), iter(range(1000))
+    cards = read_cards(data, config.reading)
+    learner, places = DiffusionLearner(config, cards), iter(range(1000))
     steps = steps_within(minutes, lambda: learner.optimise(next(places)).tolist())
     folder = out / f"ours_{steps}"
     for _ in train(config.replace(max_train_steps=steps), cards, folder, overwrite=True):

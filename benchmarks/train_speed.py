@@ -29,9 +29,8 @@ CONTENDERS = {
 
 def our_steps(folder: Path, precision: str) -> Callable[[int], None]:
     """Take so many steps of `train`, run folder and log included."""
-    from cardsynth.cards.dataset import cards_for
-    from cardsynth.core.config import get_preset
-    from cardsynth.core.training import train
+    from cardsynth.cards.dataset import read_cards
+    from cardsynth.models import get_preset, train
 
     config = get_preset("demo").replace(
         patch_size=1,
@@ -46,7 +45,7 @@ def our_steps(folder: Path, precision: str) -> Callable[[int], None]:
         save_model_epochs=10_000,
         mixed_precision=precision,
     )
-    steps = train(config, cards_for(config, folder), folder.parent / f"run_{os.getpid()}")
+    steps = train(config, read_cards(folder, config.reading), folder.parent / f"run_{os.getpid()}")
     return lambda count: [next(steps) for _ in range(count)]
 
 
@@ -129,8 +128,8 @@ def main() -> None:
     if arguments.contender:
         print(measure(arguments.contender, arguments.cards, arguments.steps))
         return
-    from cardsynth.core.runs import describe_environment
     from cardsynth.render.draw import render_cards
+    from cardsynth.util.environment import describe_environment
 
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as temporary:

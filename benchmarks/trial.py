@@ -14,7 +14,6 @@ import torch
 
 from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.cards.splits import split_groups
-from cardsynth.core.runs import describe_machine
 from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.masks import clean_classes
 from cardsynth.render.draw import render_cards
@@ -22,6 +21,7 @@ from cardsynth.studies.trial.config import ARMS, SMALL_FINDER, TrialConfig
 from cardsynth.studies.trial.data import TrialData, read_trial_data
 from cardsynth.studies.trial.report import PICTURE, write_trial_report
 from cardsynth.studies.trial.run import run_trial
+from cardsynth.util.environment import describe_machine
 
 SIZE = (80, 64)
 TILE_CLASSES = ("break", "fray", "free", "uneven")

@@ -13,9 +13,8 @@ from tiny_diffusion import make_stable_diffusion
 
 from cardsynth.__main__ import main
 from cardsynth.cards import cache
-from cardsynth.cards.dataset import Cards, cards_for
-from cardsynth.core.config import get_preset
-from cardsynth.core.training import train
+from cardsynth.cards.dataset import Cards, read_cards
+from cardsynth.models import get_preset, train
 from cardsynth.render.draw import render_cards
 from cardsynth.text.captions import write_captions
 
@@ -36,7 +35,7 @@ def card_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cards(card_folder: Path) -> Cards:
-    return cards_for(get_preset("smoke"), card_folder)
+    return read_cards(card_folder, get_preset("smoke").reading)
 
 
 @pytest.fixture(scope="session")

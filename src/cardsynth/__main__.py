@@ -12,7 +12,7 @@ from cardsynth.cli.latents import walk
 from cardsynth.cli.models import damage, generate, pull, push, settings_before, train_with
 from cardsynth.cli.sweeps import sweep
 from cardsynth.cli.text import caption, judge_text, text_settings_before, train_text_with
-from cardsynth.core.config import get_preset
+from cardsynth.models import get_preset
 from cardsynth.text.config import TextConfig
 
 DEMO_PAGE = Path("generated_cards/demo/report/index.html")

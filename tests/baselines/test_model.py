@@ -11,13 +11,13 @@ from cardsynth.baselines.nets import CardAutoencoder, CardDiscriminator, CardGen
 from cardsynth.baselines.variety import VarietyProbe
 from cardsynth.cards.dataset import read_cards
 from cardsynth.cards.folder import read_metadata
-from cardsynth.core.config import get_preset
 from cardsynth.core.runs import RunError, read_log, read_manifest
-from cardsynth.core.sampling import generate, open_model, write_cards
+from cardsynth.core.sampling import generate, write_cards
 from cardsynth.doctor.diagnosis import diagnose
 from cardsynth.doctor.estimate import estimate_run
 from cardsynth.hub.kinds import kind_of
 from cardsynth.hub.push_pull import HubError, pull_run
+from cardsynth.models import get_preset, open_model
 from cardsynth.painting.paint import damage_labels
 from cardsynth.plots.curves import plot_losses
 

@@ -11,11 +11,9 @@ from test_training import assert_equal_weights, start, wait_for_step
 
 from cardsynth.baselines.collapse import STEPS, CollapseGuard
 from cardsynth.cards.dataset import Cards
-from cardsynth.core.config import get_preset
 from cardsynth.core.runs import RunError, checkpoints, read_log, read_manifest
-from cardsynth.core.sampling import open_model
 from cardsynth.core.trainer import Trainer, TrainingError
-from cardsynth.core.training import train
+from cardsynth.models import get_preset, open_model, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:mode collapse")
 

@@ -14,21 +14,22 @@ from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
 from cardsynth.__main__ import main
-from cardsynth.cards.dataset import Cards, cards_for, read_cards, stack_cards
+from cardsynth.cards.dataset import Cards, read_cards, stack_cards
 from cardsynth.cards.folder import read_metadata
 from cardsynth.cards.hub_rows import _open_hub_cards, read_rows
-from cardsynth.cards.numbers import HIDDEN, darkness_of, hide_numbers, shares_of, with_numbers
+from cardsynth.cards.number_planes import HIDDEN, hide_numbers, shares_of, with_numbers
+from cardsynth.cards.numbers import darkness_of
 from cardsynth.cards.reading import Reading
-from cardsynth.core.config import TrainingConfig, get_preset
-from cardsynth.core.learner import Learner
+from cardsynth.core.config import TrainingConfig
+from cardsynth.core.learner import DiffusionLearner
 from cardsynth.core.runs import RunError, load_model, read_manifest
 from cardsynth.core.sampling import generate, write_cards
-from cardsynth.core.training import train
 from cardsynth.doctor.diagnosis import diagnose
 from cardsynth.doctor.estimate import net_size
 from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.timestep_loss import loss_by_timestep
 from cardsynth.hub.model_card import cards_card, model_card
+from cardsynth.models import get_preset, train
 from cardsynth.notebook.panel import GeneratorPanel
 from cardsynth.render.draw import draw_cards
 
@@ -187,9 +188,9 @@ def test_a_resumed_run_equals_an_unbroken_one(run, cards, tmp_path):
 
 def test_what_no_card_knows_cannot_be_learned(cards):
     with pytest.raises(ValueError, match="conditions names darkness"):
-        Learner(BOTH, replace(cards, darkness=None))
+        DiffusionLearner(BOTH, replace(cards, darkness=None))
     with pytest.raises(ValueError, match=r"conditions names covered, and .* have no masks"):
-        Learner(BOTH, replace(cards, pixels=cards.pixels[:, :3]))
+        DiffusionLearner(BOTH, replace(cards, pixels=cards.pixels[:, :3]))
     with pytest.raises(ValueError, match="covered, darkness, each once"):
         TrainingConfig(conditions=("size",))
 
@@ -287,7 +288,7 @@ def test_rows_say_what_was_asked_for(run, tmp_path, monkeypatch):
     assert (asked["covered"], asked["darkness"]) == (0.8, 50)
     assert not {"covered", "darkness"} & set(free)
     assert "asked" in cards_card(tmp_path)
-    assert cards_for(SMOKE, tmp_path).darkness[0] == 50
+    assert read_cards(tmp_path, SMOKE.reading).darkness[0] == 50
 
 
 def test_the_panel_offers_the_numbers_that_a_model_knows(run, trained_run, tmp_path):

@@ -3,9 +3,9 @@
 import datasets
 
 from cardsynth.cli.demo import run_demo
-from cardsynth.core.config import get_preset
 from cardsynth.evaluation import features
 from cardsynth.evaluation.summary import read_evaluation
+from cardsynth.models import get_preset
 
 
 def test_from_nothing_to_a_page_and_again_at_once(tmp_path, monkeypatch, capsys):

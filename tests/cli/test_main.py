@@ -4,7 +4,7 @@ import pytest
 
 from cardsynth.cards.folder import read_metadata
 from cardsynth.cli.options import parse_range, parse_seeds, parse_size
-from cardsynth.core.config import load_config
+from cardsynth.util.settings import load_config
 
 COMMANDS = """
     render scans check caption export train train-finder train-text doctor generate damage evaluate compare find

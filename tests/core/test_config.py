@@ -4,7 +4,9 @@ import json
 import pytest
 
 from cardsynth.baselines.config import BaselineConfig
-from cardsynth.core.config import PRESETS, TrainingConfig, get_preset, load_config, save_config
+from cardsynth.core.config import TrainingConfig
+from cardsynth.models import PRESETS, get_preset
+from cardsynth.util.settings import load_config, save_config
 
 # The published runs, from their reports: size, epochs, batch, warm-up.
 PUBLISHED = {

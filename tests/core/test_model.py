@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from cardsynth.core.config import PRESETS, TrainingConfig, get_preset
+from cardsynth.core.config import TrainingConfig
 from cardsynth.core.model import build_unet
+from cardsynth.models import PRESETS, get_preset
 
 SMOKE = get_preset("smoke")
 

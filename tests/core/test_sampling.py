@@ -10,13 +10,15 @@ from diffusers import DDPMPipeline
 from PIL import Image
 
 from cardsynth.cards.folder import CardError, CardWriter
+from cardsynth.cards.grids import card_grid
 from cardsynth.core import sampling
-from cardsynth.core.config import TrainingConfig, get_preset
-from cardsynth.core.denoise import cards_at_once
+from cardsynth.core.config import TrainingConfig
+from cardsynth.core.denoise import TrainedModel, cards_at_once, resolve_sampling
 from cardsynth.core.diffusion import SAMPLERS, build_noise_scheduler
 from cardsynth.core.model import build_unet
-from cardsynth.core.runs import TrainedModel, load_model
-from cardsynth.core.sampling import card_grid, generate, resolve_sampling, write_cards
+from cardsynth.core.runs import load_model
+from cardsynth.core.sampling import generate, write_cards
+from cardsynth.models import get_preset
 from cardsynth.util.device import resolve_precision
 
 

@@ -11,13 +11,12 @@ import torch
 from diffusers import DDPMPipeline, UNet2DModel
 from safetensors.torch import load_file
 
-from cardsynth.cards.dataset import Cards, cards_for
-from cardsynth.core.config import get_preset
+from cardsynth.cards.dataset import Cards, read_cards
+from cardsynth.core.batches import batch_indices, steps_per_epoch, total_train_steps
 from cardsynth.core.model import build_unet
-from cardsynth.core.order import batch_indices, steps_per_epoch, total_train_steps
 from cardsynth.core.runs import RunError, checkpoints, load_model, read_log, read_manifest
 from cardsynth.core.trainer import TrainingError
-from cardsynth.core.training import train
+from cardsynth.models import get_preset, train
 
 SMOKE = get_preset("smoke")
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -348,7 +347,7 @@ from cardsynth.cards.dataset import cards_for
 from cardsynth.core.config import get_preset
 from cardsynth.core.training import train
 config = get_preset("smoke").replace(max_train_steps=6, cpu=True)
-for step in train(config, cards_for(config, sys.argv[1]), sys.argv[2]):
+for step in train(config, read_cards(sys.argv[1], config.reading), sys.argv[2]):
     pass
 """
 
@@ -371,7 +370,7 @@ def test_mirroring_is_off_and_can_be_turned_on(card_folder, tmp_path):
     assert not any(preset.horizontal_flip for preset in (SMOKE, get_preset("card"), get_preset("demo")))
     config = SMOKE.replace(max_train_steps=3, horizontal_flip=True)
     plain = SMOKE.replace(max_train_steps=3)
-    cards = cards_for(config, card_folder)
+    cards = read_cards(card_folder, config.reading)
     flipped = [step.loss for step in train(config, cards, tmp_path / "flipped")]
     assert flipped != [step.loss for step in train(plain, cards, tmp_path / "plain")]
     assert json.loads((tmp_path / "flipped/settings.json").read_text())["horizontal_flip"] is True

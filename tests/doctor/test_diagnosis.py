@@ -9,15 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cardsynth.__main__ import main
-from cardsynth.core.config import get_preset
 from cardsynth.core.model import build_unet
 from cardsynth.core.runs import RunError, checkpoints, load_model
 from cardsynth.core.trainer import TrainingError
-from cardsynth.core.training import train
 from cardsynth.doctor.course import spikes, way_behind
 from cardsynth.doctor.diagnosis import diagnose
 from cardsynth.doctor.examination import examine
 from cardsynth.doctor.symptoms import label_differences, neighbour_correlation
+from cardsynth.models import get_preset, train
 
 SOUND = get_preset("smoke").replace(
     prediction_type="sample",

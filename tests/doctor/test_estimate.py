@@ -7,9 +7,9 @@ import torch
 
 from cardsynth.__main__ import main
 from cardsynth.cards.dataset import Cards
-from cardsynth.core.config import get_preset
 from cardsynth.core.model import build_unet
 from cardsynth.doctor.estimate import EstimateError, estimate_run, net_size, training_memory
+from cardsynth.models import get_preset
 
 SMOKE = get_preset("smoke")
 PUBLISHED = get_preset("all_gum_stain_cards")

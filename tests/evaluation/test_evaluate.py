@@ -8,7 +8,7 @@ import torch
 
 from cardsynth.cards.dataset import Cards, stack_cards
 from cardsynth.cards.folder import CardError
-from cardsynth.core.config import CLASSES
+from cardsynth.cards.labels import CLASSES
 from cardsynth.evaluation.evaluate import evaluate, relabel, select
 from cardsynth.evaluation.judge import ask, train_judge
 from cardsynth.evaluation.metrics import share_figure

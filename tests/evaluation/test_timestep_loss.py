@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from cardsynth.core.config import get_preset
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.diffusion import build_noise_scheduler
-from cardsynth.core.runs import TrainedModel, load_model
-from cardsynth.core.training import train
+from cardsynth.core.runs import load_model
 from cardsynth.evaluation.timestep_loss import loss_by_timestep, mean_and_error
+from cardsynth.models import get_preset, train
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from cardsynth.cards.dataset import stack_cards
-from cardsynth.core.config import get_preset
-from cardsynth.core.learner import Learner
+from cardsynth.core.learner import DiffusionLearner
 from cardsynth.core.runs import load_model, read_log
-from cardsynth.core.training import train
 from cardsynth.evaluation import while_training as validation
 from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.metrics import kernel_distance
-from cardsynth.evaluation.while_training import Validation, hold_out
+from cardsynth.evaluation.while_training import KidMeasurement, hold_out
+from cardsynth.models import get_preset, train
 from cardsynth.render.draw import draw_cards
 
 CONFIG = get_preset("smoke").replace(kid_epochs=1, kid_cards=40, train_batch_size=80, max_train_steps=6)
@@ -35,7 +34,7 @@ def test_held_out_cards_are_not_trained_on(drawn):
     shown, held_out = hold_out(CONFIG, drawn)
     assert sorted(torch.cat([shown, held_out]).tolist()) == list(range(200))
     assert len(held_out) == 40
-    learner = Learner(CONFIG, drawn, shown)
+    learner = DiffusionLearner(CONFIG, drawn, shown)
     assert learner.epoch_steps == 2
     taken = []
     whole = learner.batches.cards
@@ -80,7 +79,7 @@ def test_a_resumed_run_goes_on_with_the_same_cards(drawn, tmp_path, any_time):
 
 def test_it_is_measured_where_a_tenth_of_the_time_allows_it(drawn):
     _, held_out = hold_out(CONFIG, drawn)
-    found = Validation(CONFIG.replace(kid_epochs=5), drawn, held_out, before=9.0)
+    found = KidMeasurement(CONFIG.replace(kid_epochs=5), drawn, held_out, before=9.0)
     assert found.seconds > 9
     found.seconds = 9.0
     assert found.is_due(5, False, 91)
@@ -91,7 +90,7 @@ def test_it_is_measured_where_a_tenth_of_the_time_allows_it(drawn):
 
 def test_an_untrained_model_is_far_from_real_cards(drawn, trained_run):
     _, held_out = hold_out(CONFIG, drawn)
-    found = Validation(CONFIG, drawn, held_out)
+    found = KidMeasurement(CONFIG, drawn, held_out)
     real = stack_cards(draw_cards(40, (40, 32), seed=7000, styles=("a",), workers=1))
     near = kernel_distance(found._net.measure(real.pixels), found._features)
     assert found.measure(load_model(trained_run)).low > near.high

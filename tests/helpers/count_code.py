@@ -1,4 +1,4 @@
-"""Counts lines of code: lines that hold a token other than comments and docstrings. `python tests/helpers/count_code.py src`"""
+"""Counts lines of code, without docstrings, comments and blank lines: `python tests/helpers/count_code.py src`."""
 
 import ast
 import sys

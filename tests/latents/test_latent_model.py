@@ -5,9 +5,10 @@ import torch
 from latent_models import MatrixModel
 
 from cardsynth.core.config import TrainingConfig
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.diffusion import build_noise_scheduler
 from cardsynth.core.model import build_unet
-from cardsynth.core.runs import TrainedModel, load_model
+from cardsynth.core.runs import load_model
 from cardsynth.core.sampling import generate
 from cardsynth.latents.latent_model import LatentModel, class_weights, latents_of
 from cardsynth.latents.mixtures import mix_classes

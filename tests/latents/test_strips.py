@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from cardsynth.cards.dataset import denormalize
-from cardsynth.core.config import get_preset
 from cardsynth.core.diffusion import build_noise_scheduler
 from cardsynth.core.model import build_unet
 from cardsynth.core.runs import load_model
 from cardsynth.core.sampling import generate
 from cardsynth.latents.latent_model import latents_of
 from cardsynth.latents.strips import emerge, noised_strip
+from cardsynth.models import get_preset
 from cardsynth.plots.cards import show_rows
 from cardsynth.plots.unet import draw_unet, read_blocks
 

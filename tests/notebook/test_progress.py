@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from cardsynth.cards.dataset import Cards, read_cards
+from cardsynth.cards.grids import card_grid
 from cardsynth.core.runs import RunError, load_model
-from cardsynth.core.sampling import card_grid, generate
+from cardsynth.core.sampling import generate
 from cardsynth.notebook.progress import cards_by_epoch, read_grid, untrained_cards
 
 

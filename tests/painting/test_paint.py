@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from cardsynth.cards.dataset import normalize
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.diffusion import SAMPLERS, build_noise_scheduler, noise_ratio
 from cardsynth.core.model import build_unet
-from cardsynth.core.runs import TrainedModel, load_model
+from cardsynth.core.runs import load_model
 from cardsynth.core.sampling import GeneratedBatch, generate
 from cardsynth.painting.paint import find_veils, paint, sample_masks
 from cardsynth.painting.veils import COVERING, KnownCards, find_veil

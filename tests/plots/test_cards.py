@@ -12,9 +12,9 @@ from PIL import Image
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import read_metadata
 from cardsynth.core.runs import read_log
-from cardsynth.core.sampling import open_model
 from cardsynth.evaluation.classes import class_figures
 from cardsynth.evaluation.copies import Nearest, copying
+from cardsynth.models import open_model
 from cardsynth.notebook.panel import GeneratorPanel, find_runs, read_generated
 from cardsynth.plots.cards import (
     DARK,

@@ -8,11 +8,11 @@ import datasets
 import numpy as np
 import pytest
 
+from cardsynth.cards.boxes import mask_boxes
 from cardsynth.cards.check import check_folder
 from cardsynth.cards.dataset import read_cards
 from cardsynth.cards.folder import CardError
-from cardsynth.core.config import CLASSES
-from cardsynth.render.damage.stains import mask_boxes
+from cardsynth.cards.labels import CLASSES
 from cardsynth.render.draw import draw_card, draw_cards, render_cards
 from cardsynth.render.press import Press
 from cardsynth.render.styles import STYLES

@@ -12,8 +12,9 @@ from tiny_diffusion import make_stable_diffusion, make_stable_diffusion_xl
 
 from cardsynth.cards.folder import CardError, read_metadata
 from cardsynth.core.runs import RunError, checkpoints, read_log, read_manifest
-from cardsynth.core.safeguards import DivergenceGuard, TrainingError
+from cardsynth.core.safeguards import TrainingError
 from cardsynth.text.config import TextConfig
+from cardsynth.text.divergence import DivergenceGuard
 from cardsynth.text.draw import LORA, TextDrawing, draw_pictures, open_text_model
 from cardsynth.text.learner import TextLearner
 from cardsynth.text.model import TextModelError, open_base

@@ -1,39 +1,38 @@
 """Settings of the baselines that diffusion is compared with: a DCGAN and a VAE, and their presets."""
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from cardsynth.core.base_config import RunConfig, about, check_positive, check_shares
+from cardsynth.core.base_config import RunConfig
+from cardsynth.util.settings import PositiveFloat, PositiveInt, ShareBelowOne, about, settings
 
 DCGAN, VAE = "dcgan", "vae"  # the kinds of baseline, also in the manifests of their runs
 
 
-@dataclass(frozen=True)
+@settings
 class BaselineConfig(RunConfig):
     """All settings of a run that trains a DCGAN (Radford et al. 2016) or a VAE (Kingma & Welling 2014).
 
-    Raises ValueError, naming the field and what it takes, when a value is out of range.
+    Raises:
+        ValueError: a value has the wrong type or is out of range; the message names the field and what it takes.
     """
 
     conditions: ClassVar[tuple[str, ...]] = ()  # a baseline learns no numbers to ask for cards by
 
     kind: Annotated[Literal["dcgan", "vae"], about("Deep convolutional GAN, or variational autoencoder.")] = "dcgan"
     # Nets
-    latent_dim: Annotated[int, about("Numbers that a card is drawn from.")] = 100
-    base_channels: Annotated[int, about("Channels of the nets at full size; doubled with each halving.")] = 64
-    max_channels: Annotated[int, about("Most channels of the nets at any size.")] = 512
+    latent_dim: Annotated[PositiveInt, about("Numbers that a card is drawn from.")] = 100
+    base_channels: Annotated[PositiveInt, about("Channels of the nets at full size; doubled with each halving.")] = 64
+    max_channels: Annotated[PositiveInt, about("Most channels of the nets at any size.")] = 512
     discriminator_norm: Annotated[
         Literal["spectral", "batch"], about("DCGAN: what keeps the discriminator in bounds; published: batch.")
     ] = "spectral"
     # Optimisation
-    learning_rate: Annotated[float, about("Learning rate of Adam, for every net.")] = 2e-4
-    adam_beta1: Annotated[float, about("First beta of Adam; for a VAE rather 0.9.")] = 0.5
-    kl_weight: Annotated[float, about("VAE: weight of the KL divergence beside the squared error.")] = 0.5
+    learning_rate: Annotated[PositiveFloat, about("Learning rate of Adam, for every net.")] = 2e-4
+    adam_beta1: Annotated[ShareBelowOne, about("First beta of Adam; for a VAE rather 0.9.")] = 0.5
+    kl_weight: Annotated[PositiveFloat, about("VAE: weight of the KL divergence beside the squared error.")] = 0.5
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "latent_dim base_channels max_channels learning_rate kl_weight")
-        check_shares(self, "adam_beta1")
+        RunConfig.__post_init__(self)
         if self.max_channels < self.base_channels:
             raise ValueError(
                 f"max_channels must be at least base_channels ({self.base_channels}), and is {self.max_channels}"
@@ -74,3 +73,4 @@ BASELINE_PRESETS: dict[str, BaselineConfig] = {
     "smoke_dcgan": _DRAWN.replace(**_SMOKE),
     "smoke_vae": _DRAWN.replace(**_SMOKE, **_VAE),
 }
+BASELINE_PRESETS = {name: config.replace(preset=name) for name, config in BASELINE_PRESETS.items()}

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from diffusers import ModelMixin
 
-from cardsynth.baselines.collapse import CollapseGuard
 from cardsynth.baselines.config import BaselineConfig
 from cardsynth.baselines.learner import BaselineLearner
 from cardsynth.baselines.nets import CardDiscriminator, CardGenerator, start_dcgan
@@ -23,9 +22,7 @@ class GanLearner(BaselineLearner):
 
     def __init__(self, config: BaselineConfig, cards: Cards, shown: torch.Tensor | None = None) -> None:
         super().__init__(config, cards, shown)
-        self.guard = CollapseGuard()
         self._probe = VarietyProbe(cards, config.seed)
-        self._manifest = {"labels": cards.label_names, "mask": cards.has_mask}
 
     def build_nets(self, channels: int, classes: int) -> dict[str, ModelMixin]:
         """Generator and discriminator, with the first weights of a DCGAN."""
@@ -63,4 +60,4 @@ class GanLearner(BaselineLearner):
 
     def measure(self) -> dict[str, float]:
         """The variety of the generator's cards (see `cardsynth.baselines.variety`)."""
-        return {"variety": self._probe.measure(self.model(self._manifest, "the generator"))}
+        return {"variety": self._probe.measure(self.model("the generator"))}

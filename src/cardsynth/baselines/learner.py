@@ -1,5 +1,6 @@
 """What the learners of a DCGAN and a VAE share: nets, Adam, averaged weights, and their state on disk."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from diffusers import ModelMixin
 from diffusers.training_utils import EMAModel
+from PIL import Image
 
-from cardsynth.baselines.collapse import CollapseGuard
 from cardsynth.baselines.config import BaselineConfig
 from cardsynth.baselines.model import BaselineModel, save_baseline
 from cardsynth.cards.dataset import Cards, normalize
 from cardsynth.core.batches import StepBatches
+from cardsynth.core.sampling import sample_grid
 from cardsynth.util.device import build_accelerator
 
 BATCHES_OF_STATISTICS, CARDS_OF_STATISTICS = 8, 64  # by which the batch norms of averaged weights are set
-STATE = "state.pt"
 
 
 class BaselineLearner:
@@ -27,13 +28,12 @@ class BaselineLearner:
     """
 
     figures: ClassVar[tuple[str, ...]]
-    guard: CollapseGuard | None = None
 
     def __init__(self, config: BaselineConfig, cards: Cards, shown: torch.Tensor | None = None) -> None:
         self.config = config
-        self.accelerator = build_accelerator(config)
+        self.accelerator = build_accelerator(config.mixed_precision, config.cpu)
         if self.accelerator.mixed_precision == "fp16":  # whose overflows would need a scale for each player
-            self.accelerator = build_accelerator(config.replace(mixed_precision="no"))
+            self.accelerator = build_accelerator("no", config.cpu)
         self.device, processes = self.accelerator.device, self.accelerator.num_processes
         self.batches = StepBatches(config, cards, shown, self.device, self.accelerator.process_index, processes)
         self.total_steps, self.epoch_steps = self.batches.total_steps, self.batches.epoch_steps
@@ -114,10 +114,18 @@ class BaselineLearner:
         self.optimizers[name].zero_grad(set_to_none=True)
         return torch.nn.utils.get_total_norm(gradients)
 
-    def model(self, manifest: dict[str, Any], name: str) -> BaselineModel:
-        """The model with the averaged weights as they are now; there is one such net: another call changes it."""
-        labels, has_mask = tuple(manifest["labels"]), manifest["mask"]
-        return BaselineModel(self._averaged_net(), self.config, labels, has_mask, name)
+    def model(self, name: str = "") -> BaselineModel:
+        """The model with the averaged weights as they are now; another call changes its net."""
+        cards, name = self.batches.cards, name or "the model in training"
+        return BaselineModel(self._averaged_net(), self.config, cards.label_names, cards.has_mask, name)
+
+    def sample_grid(self) -> Image.Image:
+        """Draws the cards of the first seeds with the averaged weights."""
+        return sample_grid(self.model(), self.config.eval_batch_size)
+
+    def relieve(self) -> str:
+        """Makes a step need less memory: batch norm needs the whole batch, so it cannot."""
+        return ""
 
     def _averaged_net(self) -> ModelMixin:
         now = (self.attempt, self.average.optimization_step)
@@ -150,29 +158,22 @@ class BaselineLearner:
         """Save the net with its averaged weights inside the run."""
         save_baseline(run, self.config.kind, self._averaged_net())
 
-    def save_state(self, folder: Path) -> None:
-        """Write all that going on takes, but for settings and data: every net, its optimiser, and the averages."""
-        if self.accelerator.is_main_process:
-            folder.mkdir(parents=True)
-            kept = {**self._kept(), "attempt": self.attempt}
-            state = {
-                name: value.state_dict() if hasattr(value, "state_dict") else value for name, value in kept.items()
-            }
-            torch.save(state, folder / STATE)
-
-    def load_state(self, folder: Path) -> None:
-        """Go on from what `save_state` wrote."""
-        state = torch.load(folder / STATE, map_location=self.device, weights_only=True)
-        for name, value in self._kept().items():
-            value.load_state_dict(state[name])
-        self.attempt, self._averaged_at = state["attempt"], None
-
-    def _kept(self) -> dict[str, Any]:
+    def _stateful(self) -> dict[str, Any]:
         optimizers = {f"{name} optimizer": optimizer for name, optimizer in self.optimizers.items()}
         return {**self.nets, **optimizers, "average": self.average}
 
-    def turn(self, attempt: int) -> None:
-        """Take another way than before from here on: with other random numbers, and half the learning rate."""
+    def state(self) -> dict[str, Any]:
+        """Returns all that resuming needs, except settings and data: every net, its optimiser, and the averages."""
+        return {name: part.state_dict() for name, part in self._stateful().items()} | {"attempt": self.attempt}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state`."""
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
+        self.attempt, self._averaged_at = state["attempt"], None
+
+    def restart(self, attempt: int) -> None:
+        """Goes on with other random numbers and half the learning rate, after the `attempt`-th roll-back."""
         self.attempt = attempt
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:

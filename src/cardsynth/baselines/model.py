@@ -11,14 +11,18 @@ from typing import Any
 import torch
 from diffusers import ModelMixin
 
-from cardsynth.baselines.config import DCGAN, VAE, BaselineConfig
+from cardsynth.baselines.config import BASELINE_PRESETS, DCGAN, VAE, BaselineConfig
 from cardsynth.baselines.nets import CardAutoencoder, CardGenerator
 from cardsynth.baselines.points import check_points, one_hot, seed_points
 from cardsynth.cards.dataset import denormalize, normalize
-from cardsynth.core.config import load_config
+from cardsynth.cards.dials import Dials
+from cardsynth.cards.numbers import Numbers
+from cardsynth.core.base_config import SamplingConfig
+from cardsynth.core.denoise import Drawer
 from cardsynth.core.runs import WEIGHTS, RunError, is_run, read_manifest, revision_of
 from cardsynth.util.device import in_parts
 from cardsynth.util.files import replace_folder
+from cardsynth.util.settings import load_run_config
 
 # Cards that go through a net together, always: by rounding, a card's bits depend on how many do.
 CARDS_AT_ONCE = 8
@@ -37,14 +41,29 @@ class BaselineModel:
     name: str = ""
     revision: str = ""
 
-    def refuse(self, **options: Any) -> None:
-        """Raise ValueError where one of these options, which only diffusion knows, is not None."""
-        given = [name for name, value in options.items() if value is not None]
+    @property
+    def dials(self) -> Dials:
+        """The numbers that cards of this model can be asked for: none."""
+        return Dials(self.name)
+
+    def drawer(self, sampling: SamplingConfig | None = None, **options: Any) -> Drawer:
+        """Prepares sampling.
+
+        Raises:
+            ValueError: an option is given that only a diffusion model takes.
+        """
+        given = [name for name, value in {"sampling": sampling, **options}.items() if value]
         if given:
             raise ValueError(
-                f"{self.name} is a {self.config.kind.upper()}, which draws a card in one go, from its seed and class"
+                f"{self.name} is a {self.config.kind.upper()}, which draws a card in one step from its seed and class"
                 f" alone: {', '.join(given)} mean nothing for it; leave them out"
             )
+        return Drawer(self._draw, CARDS_AT_ONCE)
+
+    def _draw(
+        self, seeds: list[int], labels: list[str | None], numbers: list[Numbers], at_once: int, known: None
+    ) -> torch.Tensor:
+        return self.decode(self.seed_latents(seeds), self.class_weights(labels), at_once)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -133,7 +152,7 @@ def load_baseline(run: str | Path, name: str = "", device: str | torch.device = 
         raise RunError(f"{run} has no saved model yet ({part}/ is missing); train on: its first save comes later")
     return BaselineModel(
         net=net_type.from_pretrained(run / part).to(device).eval().requires_grad_(False),
-        config=load_config(run / "settings.json"),
+        config=load_run_config(run / "settings.json", BASELINE_PRESETS, BaselineConfig()),
         labels=tuple(manifest["labels"]),
         has_mask=manifest["mask"],
         name=name or run.resolve().name,

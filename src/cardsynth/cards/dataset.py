@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from cardsynth.cards.cache import fingerprint_of, number_labels, read_folder
-from cardsynth.cards.numbers import LIMITS, column_of, darkness_of
+from cardsynth.cards.number_planes import column_of
+from cardsynth.cards.numbers import LIMITS, darkness_of
 from cardsynth.cards.reading import Reading
-from cardsynth.core.base_config import Fit, RunConfig
 
 MOST_LOOKED_AT = 2000  # cards, evenly spread, of which ranges are told
 GPU_SHARE = 1 / 4  # of a GPU's free memory that pixels may take; the rest is the training's
@@ -131,24 +131,23 @@ def denormalize(images: torch.Tensor, patch_size: int = 1) -> torch.Tensor:
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def read_cards(
-    source: str | Path,
-    size: tuple[int, int],
-    fit: Fit = "crop",
-    portrait: bool = True,
-    use_masks: bool = True,
-    use_labels: bool = True,
-    only_labels: Sequence[str] = (),
-    skip_bad: bool = False,
-) -> Cards:
-    """Cards of a folder or a Hub id, fitted to (height, width), in one uint8 tensor.
+def read_cards(source: str | Path, reading: Reading | tuple[int, int], **options: Any) -> Cards:
+    """Reads the cards of a folder or a Hub data set into one uint8 tensor.
 
-    Masks become a fourth channel where the cards have them. A folder of 1,000 pictures or more is prepared once, and
-    later starts map its pixels into memory (see `cache.py`). Raises CardError, naming the file and the remedy,
-    for what cannot be read (with `skip_bad` it is left out and named in `skipped`), for unknown `only_labels`, and for
-    fewer than two cards.
+    Masks become a fourth channel if the cards have them. A folder of 1,000 pictures or more is prepared once; later
+    starts map its pixels into memory (see `cache.py`).
+
+    Args:
+        source: card folder, or the id of a data set on the Hub.
+        reading: how to read, such as `config.reading`, or only the (height, width) in pixels.
+        options: with a size, further fields of `Reading`, such as `fit="pad"`.
+
+    Raises:
+        CardError: a card cannot be read (unless `skip_bad`), a class of `only_labels` does not exist, or fewer than two
+            cards remain; the message names the file and the remedy.
     """
-    reading = Reading(tuple(size), fit, portrait, use_masks, use_labels, tuple(only_labels), skip_bad)
+    if not isinstance(reading, Reading):
+        reading = Reading(tuple(reading), **options)
     if Path(source).is_dir():
         pixels, listing, fingerprint = read_folder(Path(source), reading)
     else:
@@ -178,20 +177,6 @@ def balance_report(cards: Cards) -> str:
         rare = "   rare: see balance_classes" if count * 3 < max(counts.values()) else ""
         lines.append(f"{name:>16} {count:6d} {count / len(cards):6.1%}{rare}")
     return "\n".join(lines)
-
-
-def cards_for(config: RunConfig, source: str | Path) -> Cards:
-    """Cards of a folder or a Hub id, read as training settings say; raises as `read_cards` does."""
-    return read_cards(
-        source,
-        config.size,
-        config.fit,
-        config.portrait,
-        config.use_masks,
-        config.use_labels,
-        config.only_labels,
-        config.skip_bad,
-    )
 
 
 def stack_cards(drawn: Iterable[Any], source: str = "drawn cards") -> Cards:

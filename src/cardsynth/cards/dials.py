@@ -1,44 +1,71 @@
-"""The dials of a model that learned numbers with its cards: what is asked of each card, checked."""
+"""Validates the numbers that are asked of generated cards, such as the damaged share of the card."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Real
 
 from cardsynth.cards.numbers import LIMITS, Numbers
-from cardsynth.core.runs import TrainedModel
 
 
-def choose_numbers(
-    model: TrainedModel, labels: Sequence[str | None], **asked: float | Sequence[float | None] | None
-) -> list[Numbers]:
-    """What each card is asked to be: `covered` and `darkness`, one value for all, or one for each; None leaves it open.
+@dataclass(frozen=True)
+class Dials:
+    """The numbers that a model learned with its cards.
 
-    Warns of a value beyond those of the class's training cards. Raises ValueError for a number that the model did not
-    learn or that cannot be, for damage on cards of a class that has none, and for another number of values than cards.
+    Attributes:
+        name: the model's name, for messages.
+        conditions: names of the numbers, such as `covered`.
+        ranges: least and most of each number among the training cards, by class ("all" without classes).
     """
-    numbers: list[dict[str, float]] = [{} for _ in labels]
-    beyond = set()
-    for name, given in asked.items():
-        if given is None:
-            continue
-        if name not in model.config.conditions:
-            learned = ", ".join(model.config.conditions) or "none"
-            raise ValueError(f"{model.name} was trained without {name} (its conditions: {learned}), so it takes none")
-        values = [given] * len(labels) if isinstance(given, Real) else list(given)
-        if len(values) != len(labels):
-            raise ValueError(f"there are {len(labels)} cards and {len(values)} values of {name}; give one for each")
-        for card, label, value in zip(numbers, labels, values, strict=True):
-            if value is None:
+
+    name: str
+    conditions: Sequence[str] = ()
+    ranges: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+
+    def choose(self, labels: Sequence[str | None], **requested: float | Sequence[float | None] | None) -> list[Numbers]:
+        """Validates the conditioning values requested for each card; warns of values that training never saw.
+
+        Args:
+            labels: class of each card.
+            requested: `covered` (0 to 1) and `darkness` (0 to 255): one value for all cards, or one for each; None
+                leaves it open.
+
+        Returns:
+            For each card the values by name.
+
+        Raises:
+            ValueError: the model did not learn a number, a value is out of range, a class without damage is asked for
+                damage, or there are not as many values as cards.
+        """
+        numbers: list[dict[str, float]] = [{} for _ in labels]
+        unseen = set()
+        for name, given in requested.items():
+            if given is None:
                 continue
-            if not 0 <= value <= LIMITS[name]:
-                raise ValueError(f"{name} takes 0 to {LIMITS[name]:g}, and is {value:g}")
-            kind = label or "all"
-            least, most = model.number_ranges.get(name, {}).get(kind, (0, LIMITS[name]))
-            if most == 0 < value:
-                raise ValueError(f"{kind} cards have no damage, so {name} is 0; ask for another label, or leave it out")
-            if not least <= value <= most:
-                beyond.add(f"{name} {value:g} (training cards of {kind}: {least:g} to {most:g})")
-            card[name] = float(value)
-    if beyond:
-        warnings.warn(f"{model.name} never saw {', '.join(sorted(beyond))}", stacklevel=2)
-    return numbers
+            if name not in self.conditions:
+                learned = ", ".join(self.conditions) or "none"
+                raise ValueError(
+                    f"{self.name} was trained without {name} (its conditions: {learned}), so it takes none"
+                )
+            values = [given] * len(labels) if isinstance(given, Real) else list(given)
+            if len(values) != len(labels):
+                raise ValueError(f"there are {len(labels)} cards and {len(values)} values of {name}; give one for each")
+            for card, label, value in zip(numbers, labels, values, strict=True):
+                if value is not None:
+                    unseen |= self._check(name, label, value)
+                    card[name] = float(value)
+        if unseen:
+            warnings.warn(f"{self.name} never saw {', '.join(sorted(unseen))}", stacklevel=3)
+        return numbers
+
+    def _check(self, name: str, label: str | None, value: float) -> set[str]:
+        """Raises ValueError for a value that cannot be; returns a description of one beyond the training cards'."""
+        if not 0 <= value <= LIMITS[name]:
+            raise ValueError(f"{name} takes 0 to {LIMITS[name]:g}, and is {value:g}")
+        kind = label or "all"
+        least, most = self.ranges.get(name, {}).get(kind, (0, LIMITS[name]))
+        if most == 0 < value:
+            raise ValueError(f"{kind} cards have no damage, so {name} is 0; ask for another label, or leave it out")
+        if least <= value <= most:
+            return set()
+        return {f"{name} {value:g} (training cards of {kind}: {least:g} to {most:g})"}

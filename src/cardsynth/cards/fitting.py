@@ -2,13 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cardsynth.cards.folder import CardError
-from cardsynth.core.base_config import Fit
 
+Fit = Literal["crop", "pad", "stretch"]  # how a picture of another shape is brought to a size
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # what Pillow warns of as a decompression bomb
 
 

@@ -11,10 +11,9 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from cardsynth.cards.fitting import fit_image, read_image
+from cardsynth.cards.fitting import Fit, fit_image, read_image
 from cardsynth.cards.folder import IMAGE_SUFFIXES, CardError, CardFile, find_cards
 from cardsynth.cards.numbers import darkness_of
-from cardsynth.core.base_config import Fit
 from cardsynth.util.processes import results_in_order
 
 CARDS_AT_A_TIME = 8  # so many that handing them to a thread costs little beside reading them
@@ -22,7 +21,17 @@ CARDS_AT_A_TIME = 8  # so many that handing them to a thread costs little beside
 
 @dataclass(frozen=True)
 class Reading:
-    """How cards are read: as the arguments of `read_cards` say."""
+    """How cards are read.
+
+    Attributes:
+        size: (height, width) in pixels that each card is brought to.
+        fit: how a picture of another shape fits: `crop` covers and crops, `pad` adds white, `stretch` distorts.
+        portrait: turn landscape pictures by 90 degrees where the size is portrait.
+        use_masks: read damage masks as a fourth channel if the cards have them.
+        use_labels: read damage classes if the cards have them.
+        only_labels: read cards of these classes only; empty: all cards.
+        skip_bad: leave out unreadable pictures, and name them, instead of raising an error.
+    """
 
     size: tuple[int, int]
     fit: Fit = "crop"

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from cardsynth.cards.labels import CLASSES, EXTRA_CLASSES
 from cardsynth.cli.options import SIZE_HELP, Text, parse_range, parse_shares, parse_size
-from cardsynth.core.config import CLASSES, EXTRA_CLASSES
 
 
 def render(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from cardsynth.cards.dataset import balance_report, cards_for, stack_cards
+from cardsynth.cards.dataset import balance_report, read_cards, stack_cards
 from cardsynth.cards.folder import REPORT_FOLDER, read_metadata
 from cardsynth.core.config import TrainingConfig
 from cardsynth.core.drive import drive_training
@@ -36,7 +36,7 @@ def run_demo(
     metadata = data / "metadata.jsonl"
     if not metadata.is_file() or len(read_metadata(metadata)) < count:
         render_cards(data, count, config.size, overwrite=True, styles=DEMO_STYLES)
-    cards = cards_for(config, data)
+    cards = read_cards(data, config.reading)
     print(balance_report(cards), flush=True)
 
     print(f"2 of 4  Training the `{config.preset}` preset on them into {run}", flush=True)
@@ -53,7 +53,7 @@ def run_demo(
     if seeds or not page.is_file():
         drawn = draw_cards(fresh, config.size, seed=FRESH_SEED, styles=DEMO_STYLES)
         held_out = stack_cards(tqdm(drawn, "Drawing fresh cards", fresh, unit="card"), "freshly drawn cards")
-        made = cards_for(config, out)
+        made = read_cards(out, config.reading)
         evaluation = evaluate(cards, made, held_out)
         written = write_report(run, cards, made, evaluation, title=f"{out.name}: {len(made)} generated cards")
         page.parent.mkdir(exist_ok=True)

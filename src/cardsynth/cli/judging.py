@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from cardsynth.cards.fitting import Fit
 from cardsynth.cli.options import SIZE_HELP, Text, parse_size
-from cardsynth.core.base_config import Fit
 
 
 def evaluate(

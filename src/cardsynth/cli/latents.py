@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cardsynth.cli.options import Text, parse_seeds
-from cardsynth.core.config import Sampler
+from cardsynth.core.base_config import Sampler
 
 
 def walk(
@@ -24,10 +24,10 @@ def walk(
     overwrite: Annotated[bool, Text(help="Replace a film that is there.")] = False,
 ) -> None:
     """Film a walk through a model's latent space, from seed to seed: cards that turn into each other."""
-    from cardsynth.core.sampling import open_model
     from cardsynth.latents import walks
     from cardsynth.latents.latent_model import latents_of
     from cardsynth.latents.video import check_film, write_film
+    from cardsynth.models import open_model
 
     check_film(out, overwrite)
     given = {"sampler": sampler, "num_inference_steps": steps, "guidance_scale": guidance}

@@ -8,8 +8,9 @@ import tyro
 
 from cardsynth.cli.options import Text, check_unused, parse_seeds, parse_size, read_ahead
 from cardsynth.cli.text import draw_prompts
-from cardsynth.core.base_config import RunConfig
-from cardsynth.core.config import PRESETS, Sampler, get_preset, load_config
+from cardsynth.core.base_config import RunConfig, Sampler
+from cardsynth.models import PRESETS, get_preset
+from cardsynth.util.settings import load_config
 
 
 def settings_before(arguments: list[str]) -> RunConfig:
@@ -41,13 +42,13 @@ def train_with(defaults: RunConfig) -> Callable[..., None]:
         The settings are those of the preset's kind: diffusion (most of them), or a baseline to compare it with, a DCGAN
         (--preset dcgan) or a VAE (--preset vae).
         """
-        from cardsynth.baselines.learners import check_settings
-        from cardsynth.cards.dataset import balance_report, cards_for
+        from cardsynth.cards.dataset import balance_report, read_cards
         from cardsynth.core.drive import drive_training
+        from cardsynth.models import check_settings
 
         run = out or Path("runs") / preset
         check_settings(settings)
-        cards = cards_for(settings, data)
+        cards = read_cards(data, settings.reading)
         print(balance_report(cards), *(f"Left out: {reason}" for reason in cards.skipped), sep="\n", flush=True)
         if estimate:
             from cardsynth.doctor.estimate import estimate_run
@@ -105,7 +106,8 @@ def generate(
     import torch
     from accelerate import PartialState
 
-    from cardsynth.core.sampling import open_model, write_cards
+    from cardsynth.core.sampling import write_cards
+    from cardsynth.models import open_model
 
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded = open_model(model, revision, state.device, ema_decay)
@@ -152,7 +154,7 @@ def damage(
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
 ) -> None:
     """Paint damage onto your own clean cards: outside its mask each stays as it is, to the pixel."""
-    from cardsynth.core.sampling import open_model
+    from cardsynth.models import open_model
     from cardsynth.painting.folder import damage_cards
 
     loaded = open_model(model, revision)

@@ -7,8 +7,8 @@ from typing import Annotated
 import tyro
 
 from cardsynth.cli.options import Text, parse_seeds, read_ahead
-from cardsynth.core.config import load_config
 from cardsynth.text.config import TextConfig
+from cardsynth.util.settings import load_config
 
 
 def caption(
@@ -66,7 +66,7 @@ def train_text_with(defaults: TextConfig) -> Callable[..., None]:
                 memory_gb = free_memory_gb(torch.device("cuda"))
             print(estimate_text(settings).text(memory_gb))
             return
-        from cardsynth.core.drive import drive
+        from cardsynth.cli.drive import drive
         from cardsynth.hub.push_pull import push_run
         from cardsynth.text.train import train_text as train
 

@@ -1,84 +1,103 @@
-"""Settings that every kind of training run has: data, length, saving and the Hub."""
+"""Settings that every kind of training run has: data, length, saving and the Hub; and those of sampling."""
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import tyro
+from pydantic import Field
 
-Fit = Literal["crop", "pad", "stretch"]
-Precision = Literal["auto", "no", "fp16", "bf16"]
+from cardsynth.cards.fitting import Fit
+from cardsynth.cards.reading import Reading
+from cardsynth.util.settings import (
+    CountFromZero,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Precision,
+    Replaceable,
+    ShareBelowOne,
+    Texts,
+    about,
+    settings,
+)
+
+Sampler = Literal["dpmsolver++", "sde-dpmsolver++", "unipc", "ddim", "ddpm"]
+
+# Settings that a resumed run may change; all others make another run.
+MAY_CHANGE = frozenset({
+    "preset", "num_epochs", "max_train_steps", "save_image_epochs", "save_model_epochs", "checkpoints_total_limit",
+    "sampler", "num_inference_steps", "guidance_scale", "negative_label", "guidance_limit",
+    "guidance_interval", "compile_mode", "gradient_checkpointing", "cpu", "mixed_precision", "skip_bad",
+    "push_to_hub", "hub_model_id", "hub_private_repo",
+})  # fmt: skip
 
 
-def about(text: str) -> Any:
-    """What `--help` says of a setting."""
-    return tyro.conf.arg(help=text)
+@settings
+class BaseConfig(Replaceable):
+    """Settings of any training: device, seed, checkpoints and the Hub; a subclass adds those of its model."""
 
+    may_change: ClassVar[frozenset[str]] = frozenset()  # settings that a resumed run may change
 
-def check_positive(config: Any, names: str) -> None:
-    """Raise ValueError unless the settings of these names, with blanks between them, are above 0."""
-    for name in names.split():
-        if getattr(config, name) <= 0:
-            raise ValueError(f"{name} must be above 0, and is {getattr(config, name)}")
-
-
-def check_shares(config: Any, names: str) -> None:
-    """Raise ValueError unless the settings of these names, with blanks between them, are shares below 1."""
-    for name in names.split():
-        if not 0 <= getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(config, name)}")
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Settings of any training run; sizes are (height, width) in pixels, and every field has a default.
-
-    Raises ValueError, naming the field and what it takes, when a value is out of range.
-    """
-
-    preset: Annotated[str, tyro.conf.Suppress] = "custom"
-    # Data
-    height: Annotated[int, about("Height of a card in pixels.")] = 160
-    width: Annotated[int, about("Width of a card in pixels.")] = 128
-    fit: Annotated[Fit, about("How a picture of another shape fits: cover and crop, pad, or stretch.")] = "crop"
-    portrait: Annotated[bool, about("Turn landscape pictures to portrait (a quarter turn).")] = True
-    horizontal_flip: Annotated[bool, about("Mirror half of the cards at random (mirrors their text too).")] = False
-    use_masks: Annotated[bool, about("Learn the damage mask as a fourth channel where the data has masks.")] = True
-    use_labels: Annotated[bool, about("Learn the damage class where the data has labels.")] = True
-    only_labels: Annotated[tuple[str, ...], about("Train on these classes alone; none given: all.")] = ()
-    balance_classes: Annotated[bool, about("See every class equally often, however few cards it has.")] = False
-    skip_bad: Annotated[bool, about("Leave unreadable pictures out, and say which, instead of stopping.")] = False
-    # Length
-    num_epochs: Annotated[int, about("Passes over the data.")] = 100
-    max_train_steps: Annotated[int | None, about("Number of optimiser steps; overrides num_epochs.")] = None
-    train_batch_size: Annotated[int, about("Cards in a batch, on each process.")] = 16
-    ema_decay: Annotated[float, about("Highest decay of the averaged weights that are saved and sampled.")] = 0.9999
-    mixed_precision: Annotated[Precision, about("auto: bf16 where the hardware has it, else float32.")] = "auto"
-    cpu: Annotated[bool, about("Train on the CPU even where there is a GPU.")] = False
-    seed: Annotated[int, about("Seed of weights, data order, noise and sample grids.")] = 0
-    # Saving
-    save_image_epochs: Annotated[int, about("Draw a sample grid every so many epochs.")] = 10
-    save_model_epochs: Annotated[int, about("Save model and checkpoint every so many epochs.")] = 10
-    checkpoints_total_limit: Annotated[int, about("Checkpoints kept; the oldest go first.")] = 2
-    eval_batch_size: Annotated[int, about("Cards in a sample grid.")] = 16
-    kid_epochs: Annotated[int, about("Measure KID by held-out cards every so many epochs; 0: never.")] = 0
-    kid_cards: Annotated[int, about("Cards held out for it, a fifth at most; of under 200 cards: none.")] = 100
-    # Hub
-    push_to_hub: Annotated[bool, about("Push the run to the Hugging Face Hub when it is done.")] = False
+    mixed_precision: Annotated[Precision, about("auto: bf16 if the hardware supports it, else float32.")] = "auto"
+    cpu: Annotated[bool, about("Train on the CPU even if there is a GPU.")] = False
+    seed: Annotated[CountFromZero, about("Seed of weights, data order, noise and sample grids.")] = 0
+    checkpoints_total_limit: Annotated[PositiveInt, about("Number of checkpoints kept; the oldest go first.")] = 2
+    push_to_hub: Annotated[bool, about("Push the run to the Hugging Face Hub at the end.")] = False
     hub_model_id: Annotated[str | None, about("Repository on the Hub, like name/model.")] = None
     hub_private_repo: Annotated[bool, about("Make the repository private.")] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "only_labels", tuple(self.only_labels))
-        positive = "height width num_epochs train_batch_size save_image_epochs save_model_epochs"
-        check_positive(self, f"{positive} checkpoints_total_limit eval_batch_size")
-        check_shares(self, "ema_decay")
-        if self.max_train_steps is not None and self.max_train_steps <= 0:
-            raise ValueError(f"max_train_steps must be above 0 or left out, and is {self.max_train_steps}")
-        if min(self.seed, self.kid_epochs) < 0:
-            raise ValueError("seed and kid_epochs must not be negative")
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, like name/model")
+
+    def is_grid_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
+        """Whether a sample grid is drawn after a step; one is also drawn at the end."""
+        return False
+
+    def is_checkpoint_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
+        """Whether a checkpoint is saved after a step; one is also saved at the end."""
+        return False
+
+    def grid_name(self, step: int, epoch: int) -> str:
+        """File name of a sample grid, without suffix."""
+        return f"step_{step:06d}"
+
+
+@settings
+class RunConfig(BaseConfig):
+    """Settings of a run that trains a model of cards; sizes are (height, width) in pixels.
+
+    Raises:
+        ValueError: a value has the wrong type or is out of range; the message names the field and what it takes.
+    """
+
+    may_change: ClassVar[frozenset[str]] = MAY_CHANGE
+
+    preset: Annotated[str, tyro.conf.Suppress] = "custom"
+    # Data
+    height: Annotated[PositiveInt, about("Height of a card in pixels.")] = 160
+    width: Annotated[PositiveInt, about("Width of a card in pixels.")] = 128
+    fit: Annotated[Fit, about("How a picture of another shape fits: cover and crop, pad, or stretch.")] = "crop"
+    portrait: Annotated[bool, about("Turn landscape pictures to portrait, by 90 degrees.")] = True
+    horizontal_flip: Annotated[bool, about("Mirror half of the cards at random (mirrors their text too).")] = False
+    use_masks: Annotated[bool, about("Learn the damage mask as a fourth channel if the data has masks.")] = True
+    use_labels: Annotated[bool, about("Learn the damage class if the data has labels.")] = True
+    only_labels: Annotated[Texts, about("Train on these classes only; empty: all.")] = ()
+    balance_classes: Annotated[bool, about("Sample every class equally often, whatever its number of cards.")] = False
+    skip_bad: Annotated[bool, about("Leave out unreadable pictures and name them, instead of stopping.")] = False
+    # Length
+    num_epochs: Annotated[PositiveInt, about("Passes over the data.")] = 100
+    max_train_steps: Annotated[PositiveInt | None, about("Number of optimiser steps; overrides num_epochs.")] = None
+    train_batch_size: Annotated[PositiveInt, about("Batch size on each process.")] = 16
+    ema_decay: Annotated[ShareBelowOne, about("Highest decay of the averaged weights (EMA), which are saved.")] = 0.9999
+    # Saving
+    save_image_epochs: Annotated[PositiveInt, about("Epochs between sample grids.")] = 10
+    save_model_epochs: Annotated[PositiveInt, about("Epochs between checkpoints.")] = 10
+    eval_batch_size: Annotated[PositiveInt, about("Number of cards in a sample grid.")] = 16
+    kid_epochs: Annotated[CountFromZero, about("Epochs between KID measurements on held-out cards; 0: never.")] = 0
+    kid_cards: Annotated[
+        CountFromZero, about("Cards held out for KID, a fifth of the data at most; none of fewer than 200 cards.")
+    ] = 100
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,10 +105,59 @@ class RunConfig:
         return self.height, self.width
 
     @property
+    def reading(self) -> Reading:
+        """How cards are read for this run: `read_cards(source, config.reading)`."""
+        names = (field.name for field in dataclasses.fields(Reading) if field.name != "size")
+        return Reading(size=self.size, **{name: getattr(self, name) for name in names})
+
+    @property
     def cards_per_process(self) -> int:
-        """Cards that each process sees in an optimiser step."""
+        """Number of cards that each process sees in an optimiser step."""
         return self.train_batch_size
 
-    def replace(self, **changes: Any) -> Self:
-        """A copy with other values; raises TypeError for a name that is no setting."""
-        return dataclasses.replace(self, **changes)
+    def is_grid_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
+        """Whether a sample grid is drawn after a step."""
+        return epoch_ends and epoch % self.save_image_epochs == 0
+
+    def is_checkpoint_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
+        """Whether a checkpoint is saved after a step."""
+        return epoch_ends and epoch % self.save_model_epochs == 0
+
+    def grid_name(self, step: int, epoch: int) -> str:
+        """File name of a sample grid, without suffix."""
+        return f"epoch_{epoch:04d}"
+
+
+@settings
+class SamplingConfig(Replaceable):
+    """How cards are sampled: in sample grids, and by default in all later sampling.
+
+    Every field stands in the metadata of a generated card. Guidance leads away from what the net draws under the
+    negative label, or else without a label (Ho & Salimans 2022); `guidance_limit` bounds its step (Sadat et al. 2024),
+    and only timesteps within `guidance_interval` are guided, the others cost half (Kynkaanniemi et al. 2024).
+    """
+
+    sampler: Annotated[Sampler, about("Sampler; unipc and dpmsolver++ take about 20 steps, ddim 50, ddpm all.")] = (
+        "dpmsolver++"
+    )
+    num_inference_steps: Annotated[PositiveInt, about("Calls of the net for each card.")] = 50
+    guidance_scale: Annotated[NonNegativeFloat, about("Classifier-free guidance; 1: none.")] = 1.0
+    negative_label: Annotated[
+        str | None, about("Class that guidance leads away from; none: from cards without a label.")
+    ] = None
+    guidance_limit: Annotated[
+        PositiveFloat | None, about("Longest step of guidance, root mean square; none: no limit.")
+    ] = None
+    guidance_interval: Annotated[
+        Annotated[tuple[float, float], Field(strict=False)],
+        about("Part of the schedule that guidance acts in, from the card (0) to noise (1)."),
+    ] = (0.0, 1.0)
+    mixed_precision: Annotated[Precision, about("auto: bf16 if the hardware supports it, else float32.")] = "auto"
+
+    def __post_init__(self) -> None:
+        low, high = self.guidance_interval
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"guidance_interval must be two shares in 0 to 1, lower first, and is {low, high}")
+
+
+SAMPLING_FIELDS = tuple(field.name for field in dataclasses.fields(SamplingConfig))

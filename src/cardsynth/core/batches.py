@@ -1,11 +1,46 @@
 """Which cards each optimiser step of a run sees, and the random numbers that belong to it."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.core.base_config import RunConfig
-from cardsynth.core.order import balanced_indices, batch_indices, steps_per_epoch, total_train_steps
+from cardsynth.util.shuffle import shuffled_passes
+
+
+def steps_per_epoch(config: RunConfig, count: int, num_processes: int = 1) -> int:
+    """Optimiser steps in a pass over `count` cards."""
+    return math.ceil(count / (config.cards_per_process * num_processes))
+
+
+def total_train_steps(config: RunConfig, count: int, num_processes: int = 1) -> int:
+    """Optimiser steps of the whole run."""
+    return config.max_train_steps or config.num_epochs * steps_per_epoch(config, count, num_processes)
+
+
+def batch_indices(seed: int, step: int, batch_size: int, count: int) -> torch.Tensor:
+    """Which cards step `step` (from 0) sees, int64 (batch_size,): shuffled passes over all cards, end to end.
+
+    A function of its arguments alone, so that a resumed run sees what an unbroken one does.
+    """
+    return torch.from_numpy(shuffled_passes((seed, 0), np.arange(step * batch_size, (step + 1) * batch_size), count))
+
+
+def balanced_indices(seed: int, step: int, batch_size: int, members: Sequence[np.ndarray]) -> torch.Tensor:
+    """The same with the classes taking turns, so that each is seen as often; shuffled passes over each one's cards.
+
+    members: the cards of each class, int64, none of them empty.
+    """
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    chosen = np.empty(batch_size, np.int64)
+    for number, of_class in enumerate(members):
+        here = positions % len(members) == number
+        turns = positions[here] // len(members)
+        chosen[here] = of_class[shuffled_passes((seed, 2, number), turns, len(of_class))]
+    return torch.from_numpy(chosen)
 
 
 class StepBatches:

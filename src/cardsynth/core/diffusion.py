@@ -1,10 +1,14 @@
 """Noise schedules, training targets, loss weights and samplers, all on diffusers' own schedulers."""
 
+from typing import get_args
+
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from diffusers.training_utils import compute_snr
 
-SAMPLERS = ("dpmsolver++", "sde-dpmsolver++", "unipc", "ddim", "ddpm")
+from cardsynth.core.base_config import Sampler
+
+SAMPLERS = get_args(Sampler)
 # Those that add noise at every step.
 STOCHASTIC = ("sde-dpmsolver++", "ddpm")
 

@@ -2,7 +2,7 @@
 
 from diffusers import UNet2DModel
 
-from cardsynth.cards.numbers import PLANES
+from cardsynth.cards.number_planes import PLANES
 from cardsynth.core.config import TrainingConfig
 
 

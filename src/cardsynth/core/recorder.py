@@ -1,32 +1,37 @@
-"""Writes what a run says of itself while it trains: log, TensorBoard, manifest and wall time."""
+"""Records a run while it trains: log, TensorBoard if it is installed, manifest and wall time."""
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch.utils.tensorboard import SummaryWriter
 
 from cardsynth.core.runs import truncate_log, write_manifest
 
-SCALARS = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory_mb", "kid", "variety")
-SCALARS += ("generator_loss", "discriminator_loss", "real_score", "fake_score", "reconstruction", "kl")
+NOT_PLOTTED = ("step", "total_steps", "epoch", "seconds_left", "kid_low", "kid_high", "kid_time_share")
 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One optimiser step: its number from 1, loss, learning rate, gradient norm, speed, memory, and what it saved.
+    """One optimiser step.
 
-    kid: KID against held-out cards with its interval, where it was measured after this step; kid_time_share: the share
-    of the run's time that these measurements took so far.
-
-    Of a DCGAN: both players' losses (`loss` is the generator's), how sure the discriminator was that real and generated
-    cards are real (0 to 1), and where it was measured the variety of the cards (`baselines/variety.py`). Of a VAE: the
-    mean squared error and the KL divergence, in nats a card, that `loss` is made of.
+    Attributes:
+        step: number of the step, from 1.
+        loss: value of the loss.
+        gradient_norm: norm of the gradient before clipping.
+        images_per_second: training rate of all processes.
+        memory_mb: peak memory of a GPU, or memory of the process on a CPU.
+        seconds_left: estimated time to the end.
+        figures: further numbers by name, such as `kid` with its interval `kid_low` and `kid_high` where KID
+            was measured after this step, and what a model of another kind reports.
+        grid: the sample grid that was saved after this step.
+        checkpoint: the checkpoint that was saved after this step.
     """
 
     step: int
@@ -38,19 +43,14 @@ class TrainingStep:
     images_per_second: float
     memory_mb: float
     seconds_left: float
-    generator_loss: float | None = None
-    discriminator_loss: float | None = None
-    real_score: float | None = None
-    fake_score: float | None = None
-    variety: float | None = None
-    reconstruction: float | None = None
-    kl: float | None = None
-    kid: float | None = None
-    kid_low: float | None = None
-    kid_high: float | None = None
-    kid_time_share: float | None = None
+    figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     grid: Path | None = None
     checkpoint: Path | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The numbers of the step, as a row of `log.jsonl`."""
+        numbers = {name: value for name, value in vars(self).items() if name not in ("figures", "grid", "checkpoint")}
+        return numbers | dict(self.figures)
 
 
 class Recorder:
@@ -64,10 +64,15 @@ class Recorder:
     def _open(self, step: int) -> None:
         truncate_log(self.run, step)
         self._log = (self.run / "log.jsonl").open("a")
-        self._tensorboard = SummaryWriter(str(self.run / "tensorboard"), purge_step=step + 1)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:  # an extra
+            self._tensorboard = None
+        else:
+            self._tensorboard = SummaryWriter(str(self.run / "tensorboard"), purge_step=step + 1)
 
     def rewind(self, step: int) -> None:
-        """Go on from an earlier step: what was logged after it is dropped."""
+        """Goes back to an earlier step: what was logged after it is dropped."""
         self.close()
         self._open(step)
 
@@ -77,27 +82,29 @@ class Recorder:
         return round(self._before + time.perf_counter() - self._started, 1)
 
     def log(self, step: TrainingStep) -> None:
-        """Add an optimiser step to `log.jsonl` and TensorBoard."""
-        values = asdict(step).items()
-        row = {name: value for name, value in values if value is not None and name not in ("grid", "checkpoint")}
+        """Adds an optimiser step to `log.jsonl` and TensorBoard."""
+        row = step.row()
         self._log.write(json.dumps(row) + "\n")
         self._log.flush()
-        for name in row.keys() & set(SCALARS):
-            self._tensorboard.add_scalar(name, row[name], row["step"])
+        if self._tensorboard:
+            for name in row.keys() - set(NOT_PLOTTED):
+                self._tensorboard.add_scalar(name, row[name], step.step)
 
     def save_grid(self, grid: Image.Image, path: Path, step: int) -> None:
-        """Save a sample grid, and show it in TensorBoard."""
+        """Saves a sample grid, and shows it in TensorBoard."""
         path.parent.mkdir(exist_ok=True)
         grid.save(path)
-        self._tensorboard.add_image("samples", np.asarray(grid), step, dataformats="HWC")
+        if self._tensorboard:
+            self._tensorboard.add_image("samples", np.asarray(grid), step, dataformats="HWC")
 
     def write_manifest(self, step: int) -> None:
-        """Write the manifest as of a step."""
+        """Writes the manifest as of a step."""
         write_manifest(self.run, self.manifest | {"steps": step, "wall_time_s": self.wall_time_s})
 
     def close(self) -> None:
-        """Close the log files."""
+        """Closes the log files."""
         self._log.close()
-        # On a full disk TensorBoard's writer fails here once more, and would hide the error that ended the run.
-        with suppress(OSError):
-            self._tensorboard.close()
+        if self._tensorboard:
+            # On a full disk TensorBoard's writer fails here once more, and would hide the error that ended the run.
+            with suppress(OSError):
+                self._tensorboard.close()

@@ -1,40 +1,125 @@
-"""A training run: steps taken, logged, drawn and saved, so that it can go on from where it was stopped."""
+"""A training run: takes steps, logs, draws and saves, so that it can go on from where it was stopped.
+
+The trainer knows nothing of the kind of model: a `Learner` takes the steps, a `Monitor` watches them, and a
+`Measurement` adds figures at the end of an epoch.
+"""
 
 import json
 import math
 import shutil
 import time
-import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from accelerate import Accelerator
+from PIL import Image
+from tqdm.auto import tqdm
 
-from cardsynth.baselines.collapse import ALIKE, MOST_ROLLBACKS
-from cardsynth.baselines.learners import build_learner
-from cardsynth.cards.dataset import Cards
-from cardsynth.core.base_config import RunConfig
-from cardsynth.core.config import save_config
+from cardsynth.core.base_config import BaseConfig
 from cardsynth.core.recorder import Recorder, TrainingStep
-from cardsynth.core.runs import build_manifest, check_resumable, checkpoints, is_run, read_log, start_run
-from cardsynth.core.safeguards import TrainingError, fitting_memory, saving, what_is_safe
-from cardsynth.core.sampling import AnyModel, card_grid, generate, grid_columns
-from cardsynth.evaluation.while_training import Validation, hold_out
-from cardsynth.util.device import LateValues, used_memory_mb
+from cardsynth.core.runs import SETTINGS, check_resumable, checkpoints, is_run, start_run
+from cardsynth.core.safeguards import TrainingError, describe_checkpoint, fitting_memory, saving
+from cardsynth.util.device import LateValues, retry_in_less_memory, used_memory_mb
 from cardsynth.util.files import replace_folder
+from cardsynth.util.settings import save_config
+from cardsynth.util.state import load_state, save_state
+
+PROGRESS = "progress.json"
 
 
-def steps_ahead(device: torch.device) -> int:
-    """How many steps a device may have queued while the figures of those before them are read and logged."""
-    return 8 if device.type == "cuda" else 0
+class Learner(Protocol):
+    """The nets, optimisers and averages of a run, and its steps.
+
+    Attributes:
+        figures: names of the numbers that `optimise` returns: `loss`, `gradient_norm`, and any others.
+        total_steps: optimiser steps of the run.
+        epoch_steps: optimiser steps of a pass over the cards.
+        cards_per_step: cards of one optimiser step, on all processes.
+        about: what the manifest says of the nets.
+        memory_advice: what to do if memory does not suffice.
+        learning_rate: learning rate of the next step.
+    """
+
+    accelerator: Accelerator
+    figures: tuple[str, ...]
+    total_steps: int
+    epoch_steps: int
+    cards_per_step: int
+    about: dict[str, Any]
+    learning_rate: float
+    memory_advice: str
+
+    def optimise(self, step: int) -> torch.Tensor:
+        """Takes optimiser step `step` (from 0); returns its `figures`, on the device."""
+
+    def relieve(self) -> str:
+        """Makes a step need less memory, training the same; returns how, or an empty text if it cannot."""
+
+    def measure(self) -> dict[str, float]:
+        """Returns further figures at the end of an epoch."""
+
+    def sample_grid(self) -> Image.Image | None:
+        """Draws samples of the averaged model from fixed seeds; None for a model that draws nothing."""
+
+    def save_model(self, run: Path) -> None:
+        """Saves the averaged weights inside the run, to be opened with its manifest."""
+
+    def state(self) -> dict[str, Any]:
+        """Returns all that resuming needs, as nested dicts of tensors and numbers."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state`."""
+
+
+class Measurement(Protocol):
+    """Measures the model at the end of some epochs, such as KID against held-out cards."""
+
+    def __call__(self, learner: Any, epoch: int, done: bool, elapsed: float) -> dict[str, float]:
+        """Returns figures; none if no measurement is due. `elapsed`: seconds of the whole run so far."""
+
+
+class Monitor:
+    """Watches the steps of a run, and stops it at a loss that is not finite."""
+
+    def start(self, trainer: "Trainer", progress: Mapping[str, Any]) -> None:
+        """Begins, or goes on after the steps of the run's log; `progress`: that of the checkpoint."""
+
+    def add(self, trainer: "Trainer", row: dict[str, Any]) -> None:
+        """Checks the figures of a step.
+
+        Raises:
+            TrainingError: the loss or its gradient is not finite.
+        """
+        overflow_is_handled = trainer.accelerator.mixed_precision == "fp16"
+        if not math.isfinite(row["loss"] + (0 if overflow_is_handled else row["gradient_norm"])):
+            raise TrainingError(
+                f"the loss is {row['loss']} and its gradient {row['gradient_norm']} at step {row['step']};"
+                f" {describe_checkpoint(trainer.run)}. Try a lower learning_rate, a longer lr_warmup_steps, or"
+                " mixed_precision no"
+            )
+
+    def failure(self) -> str:
+        """Says why the run must go back to a checkpoint; empty if all is well."""
+        return ""
+
+    def go_back(self, trainer: "Trainer", failure: str) -> None:
+        """Goes back to a checkpoint after a failure, by `Trainer.go_back`."""
+
+    def progress(self, trainer: "Trainer") -> dict[str, Any]:
+        """Returns what a checkpoint keeps for `start`."""
+        return {}
+
+    def finish(self, trainer: "Trainer") -> None:
+        """Is called after the last step."""
 
 
 @dataclass(frozen=True)
-class _Taken:
+class _Pending:
     """A step that was taken and whose figures have not been read yet."""
 
     step: int
@@ -42,227 +127,212 @@ class _Taken:
     figures: LateValues
 
 
-class Trainer:
-    """A learner and its run folder; `steps` drives them."""
+def steps_ahead(device: torch.device) -> int:
+    """Number of steps that a device may have queued while the figures of earlier ones are read and logged."""
+    return 8 if device.type == "cuda" else 0
 
-    def __init__(self, config: RunConfig, cards: Cards, run: Path, resume: bool, overwrite: bool) -> None:
-        self.config, self.run = config, run
-        shown, held_out = hold_out(config, cards)
-        self.learner = build_learner(config, cards, shown)
-        self.accelerator = self.learner.accelerator
-        self.step, self.recorder = 0, None
-        self._taken: deque[_Taken] = deque()
-        self._rollbacks: list[dict[str, Any]] = []
-        self.manifest = build_manifest(config, cards) | self.learner.about
+
+class Trainer:
+    """A learner and its run folder; `train` drives them.
+
+    Args:
+        learner: takes the steps.
+        config: settings of the run.
+        run: run folder.
+        manifest: describes the run; the learner's `about` is added.
+        resume: go on from the last checkpoint if the folder holds a run.
+        overwrite: replace a run that exists.
+        monitor: watches the steps.
+        measurement: adds figures at the end of an epoch.
+
+    Raises:
+        RunError: the folder is taken, or the run does not fit settings or data.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        config: BaseConfig,
+        run: Path,
+        manifest: dict[str, Any],
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        monitor: Monitor | None = None,
+        measurement: Measurement | None = None,
+    ) -> None:
+        self.learner, self.config, self.run = learner, config, run
+        self.accelerator, self.monitor = learner.accelerator, monitor or Monitor()
+        self.measurement = measurement
+        self.manifest = manifest | learner.about
         self.manifest["mixed_precision"] = self.accelerator.mixed_precision
         self.manifest["num_processes"] = self.accelerator.num_processes
-        self._open_run(resume, overwrite)
-        self.validation = None
-        if len(held_out) and self.recorder:
-            shares = [row["kid_time_share"] for row in read_log(run) if "kid_time_share" in row]
-            before = shares[-1] * self.recorder.wall_time_s if shares else 0.0
-            self.validation = Validation(config, cards, held_out, before)
+        self.step, self.recorder = 0, None
+        self._pending: deque[_Pending] = deque()
+        progress = self._open_run(resume, overwrite)
+        if self.accelerator.is_main_process:
+            self.recorder = Recorder(run, self.manifest, self.step, progress.get("wall_time_s", 0.0))
+        self.monitor.start(self, progress)
         self._begun = self._last_read = time.perf_counter()
         self._first = self.step
 
-    def _open_run(self, resume: bool, overwrite: bool) -> None:
-        wall_time_s = 0.0
+    def _open_run(self, resume: bool, overwrite: bool) -> dict[str, Any]:
+        """Starts the run, or loads its last checkpoint and returns that checkpoint's progress."""
+        progress: dict[str, Any] = {}
         if resume and is_run(self.run):
-            wall_time_s = self._resume()
+            check_resumable(self.run, self.config, self.manifest)
+            if saved := checkpoints(self.run):
+                progress = self._load(saved[-1])
+            if self.accelerator.is_main_process:
+                save_config(self.config, self.run / SETTINGS)
         elif self.accelerator.is_main_process:
             start_run(self.run, self.config, self.manifest, overwrite)
         self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            self.recorder = Recorder(self.run, self.manifest, self.step, wall_time_s)
-            self._tell_rollbacks()
-        self._start_guard()
+        return progress
 
-    def _resume(self) -> float:
-        """Load the last checkpoint, where there is one; returns the seconds that were spent before it."""
-        check_resumable(self.run, self.config, self.manifest)
-        wall_time_s = 0.0
-        saved = checkpoints(self.run)
-        if saved:
-            self.learner.load_state(saved[-1])
-            progress = _progress(saved[-1])
-            self.step, wall_time_s = progress["step"], progress["wall_time_s"]
-            self._rollbacks = progress.get("rollbacks", [])
-        if self.accelerator.is_main_process:
-            save_config(self.config, self.run / "settings.json")
-        return wall_time_s
+    def _load(self, checkpoint: Path) -> dict[str, Any]:
+        progress = read_progress(checkpoint)
+        self.learner.load_state(load_state(checkpoint, self.accelerator.device))
+        self.step = progress["step"]
+        return progress
 
-    def steps(self) -> Iterator[TrainingStep]:
+    def train(self) -> Iterator[TrainingStep]:
+        """Takes the steps to the end, yielding each; closing the generator saves a checkpoint first."""
+        try:
+            yield from self._steps()
+        except GeneratorExit:
+            self.save_checkpoint()
+            raise
+        finally:
+            if self.recorder:
+                self.recorder.close()
+
+    def _steps(self) -> Iterator[TrainingStep]:
         learner = self.learner
-        ahead = steps_ahead(learner.device)
+        ahead = steps_ahead(self.accelerator.device)
+        if self.step == 0 and self.config.is_grid_due(0, 0, False):
+            self._save_grid(0)
         while self.step < learner.total_steps:
             learning_rate = learner.learning_rate
             with self._fitting_memory():
-                figures = LateValues(learner.optimise(self.step))
+                figures = retry_in_less_memory(lambda: learner.optimise(self.step), learner.relieve, self.step + 1)
             self.step += 1
-            self._taken.append(_Taken(self.step, learning_rate, figures))
-            done = self.step == learner.total_steps
+            self._pending.append(_Pending(self.step, learning_rate, LateValues(figures)))
+            done, epoch = self.step == learner.total_steps, self.epoch
             epoch_ends = done or self.step % learner.epoch_steps == 0
-            measured = {**learner.measure(), **self._measure_kid(done)} if epoch_ends else {}
-            rows = self._read(keep=0 if epoch_ends else ahead, of_last=measured)
-            wrong = learner.guard.reason() if learner.guard else ""
-            if epoch_ends and not wrong:
-                rows[-1] = replace(rows[-1], **self._save_what_is_due(rows[-1].epoch, done))
+            grid_due = done or self.config.is_grid_due(self.step, epoch, epoch_ends)
+            checkpoint_due = done or self.config.is_checkpoint_due(self.step, epoch, epoch_ends)
+            waits = epoch_ends or grid_due or checkpoint_due
+            rows = self._read(0 if waits else ahead, self._measure(done) if epoch_ends else {})
+            failure = self.monitor.failure()
+            if not failure:
+                saved = {"grid": self._save_grid(epoch)} if grid_due else {}
+                saved |= {"checkpoint": self.save_checkpoint()} if checkpoint_due else {}
+                if saved:
+                    rows[-1] = replace(rows[-1], **saved)
+                    self._last_read = time.perf_counter()
             yield from rows
-            if wrong:
-                self._roll_back(wrong)
+            if failure:
+                self.monitor.go_back(self, failure)
         if self.recorder and self._first < learner.total_steps:
             self.recorder.write_manifest(self.step)
-            self._warn_of_likeness()
+            self.monitor.finish(self)
 
-    def _roll_back(self, wrong: str) -> None:
-        """Go back to the last sound checkpoint, and on from there by another way; raises TrainingError at last."""
-        saved = [path for path in checkpoints(self.run) if _progress(path).get("sound", True)]
-        lower = f"a lower learning_rate than {self.config.learning_rate:g}, or a larger train_batch_size"
-        if len(self._rollbacks) == MOST_ROLLBACKS or not saved:
-            before = f"it was rolled back {len(self._rollbacks)} times" if saved else "nothing sound was saved before"
-            raise TrainingError(
-                f"the training has gone wrong at step {self.step}: {wrong}; {before}. Train anew with {lower}"
-            )
-        at, self.step = self.step, _progress(saved[-1])["step"]
-        self._rollbacks.append({"from": at, "to": self.step, "reason": wrong})
-        warnings.warn(
-            f"the training has gone wrong at step {at}: {wrong}. It goes on from step {self.step}, with other random"
-            f" numbers and half the learning rate (rollback {len(self._rollbacks)} of {MOST_ROLLBACKS})."
-            f" If it comes again, train anew with {lower}",
-            stacklevel=2,
-        )
-        self._taken.clear()
-        self.learner.load_state(saved[-1])
-        self.learner.turn(len(self._rollbacks))
-        if self.recorder:
-            for later in checkpoints(self.run):
-                if later > saved[-1]:
-                    shutil.rmtree(later)
-            self.recorder.rewind(self.step)
-            self._tell_rollbacks()
-            self.recorder.write_manifest(self.step)
-        self.accelerator.wait_for_everyone()
-        self._start_guard()
-        self._begun, self._first, self._last_read = time.perf_counter(), self.step, time.perf_counter()
+    @property
+    def epoch(self) -> int:
+        """Number of the pass over the cards that the last step belongs to, from 1."""
+        return math.ceil(self.step / self.learner.epoch_steps)
 
-    def _tell_rollbacks(self) -> None:
-        if self._rollbacks:
-            self.recorder.manifest |= {"rollbacks": self._rollbacks}
+    def _measure(self, done: bool) -> dict[str, float]:
+        """Returns what is measured at the end of an epoch; its time does not count as training time."""
+        begun = time.perf_counter()
+        figures = self.learner.measure()
+        if self.measurement:
+            elapsed = self.recorder.wall_time_s if self.recorder else 0.0
+            with self._fitting_memory():
+                figures = figures | self.measurement(self.learner, self.epoch, done, elapsed)
+        self._last_read += time.perf_counter() - begun
+        return figures
 
-    def _start_guard(self) -> None:
-        if self.learner.guard:
-            self.learner.guard.start(read_log(self.run))
-
-    def _warn_of_likeness(self) -> None:
-        variety = self.learner.guard and self.learner.guard.variety
-        if variety is not None and variety < ALIKE:
-            warnings.warn(
-                f"mode collapse: the cards of {self.run} differ {variety:.2f} times as much as real ones; look at"
-                " samples/, and train it longer or anew with another seed or a lower learning_rate",
-                stacklevel=2,
-            )
-
-    def _measure_kid(self, done: bool) -> dict[str, float]:
-        """KID against the held-out cards, where it is due."""
-        elapsed = self.recorder.wall_time_s if self.recorder else 0.0
-        epoch = math.ceil(self.step / self.learner.epoch_steps)
-        if not self.validation or not self.validation.is_due(epoch, done, elapsed):
-            return {}
-        before = self.validation.seconds
-        with self._fitting_memory():
-            found = self.validation.measure(self.averaged_model())
-        took = self.validation.seconds - before
-        self._last_read += took
-        values = {"kid": found.value, "kid_low": found.low, "kid_high": found.high}
-        return values | {"kid_time_share": round(self.validation.seconds / (elapsed + took), 4)}
-
-    def _read(self, keep: int = 0, of_last: dict[str, float] | None = None) -> list[TrainingStep]:
-        """Read and log the figures of all steps taken but the last `keep`; raises TrainingError for one not finite.
-
-        of_last: what else is known after the last step.
-        """
+    def _read(self, keep: int, figures_of_last: Mapping[str, float]) -> list[TrainingStep]:
+        """Reads and logs the figures of all pending steps but the last `keep`."""
         rows = []
-        while len(self._taken) > keep:
-            taken = self._taken.popleft()
-            figures = dict(zip(self.learner.figures, taken.figures.read(), strict=True))
+        while len(self._pending) > keep:
+            pending = self._pending.popleft()
+            figures = dict(zip(self.learner.figures, pending.figures.read(), strict=True))
             now = time.perf_counter()
-            seconds_a_step = (now - self._begun) / (taken.step - self._first)
+            seconds_per_step = (now - self._begun) / (pending.step - self._first)
             row = TrainingStep(
-                step=taken.step,
+                step=pending.step,
                 total_steps=self.learner.total_steps,
-                epoch=math.ceil(taken.step / self.learner.epoch_steps),
-                learning_rate=taken.learning_rate,
+                epoch=math.ceil(pending.step / self.learner.epoch_steps),
+                loss=figures.pop("loss"),
+                learning_rate=pending.learning_rate,
+                gradient_norm=figures.pop("gradient_norm"),
                 images_per_second=self.learner.cards_per_step / (now - self._last_read),
-                memory_mb=used_memory_mb(self.learner.device),
-                seconds_left=seconds_a_step * (self.learner.total_steps - taken.step),
-                **figures,
-                **(of_last or {} if not self._taken else {}),
+                memory_mb=used_memory_mb(self.accelerator.device),
+                seconds_left=seconds_per_step * (self.learner.total_steps - pending.step),
+                figures=figures | ({} if self._pending else dict(figures_of_last)),
             )
             self._last_read = now
             if self.recorder:
                 with self._saving():
                     self.recorder.log(row)
             rows.append(row)
-            if self.learner.guard:
-                self.learner.guard.add(asdict(row))
-                continue
-            overflow_is_handled = self.accelerator.mixed_precision == "fp16"
-            if not math.isfinite(row.loss + (0 if overflow_is_handled else row.gradient_norm)):
-                self._taken.clear()
-                raise TrainingError(
-                    f"the loss is {row.loss} and its gradient {row.gradient_norm} at step {taken.step};"
-                    f" {what_is_safe(self.run)}. Try a lower learning_rate, a longer lr_warmup_steps, or"
-                    " mixed_precision no"
-                )
+            try:
+                self.monitor.add(self, row.row())
+            except TrainingError:
+                self._pending.clear()
+                raise
         return rows
 
-    def _save_what_is_due(self, epoch: int, done: bool) -> dict[str, Path]:
-        saved: dict[str, Path] = {}
-        if done or epoch % self.config.save_image_epochs == 0:
-            saved["grid"] = self._save_grid(epoch)
-        if done or epoch % self.config.save_model_epochs == 0:
-            saved["checkpoint"] = self.save_checkpoint()
-        self._last_read = time.perf_counter()
-        return saved
-
-    def averaged_model(self) -> AnyModel:
-        """The model with the averaged weights as they are now."""
-        return self.learner.model(self.manifest, self.run.name)
-
     def save_checkpoint(self) -> Path:
-        """Save averaged model and all that resuming needs; returns the checkpoint's folder."""
-        self._read()
+        """Saves the averaged model and all that resuming needs; returns the checkpoint's folder."""
+        self._read(0, {})
         target = self.run / "checkpoints" / f"step_{self.step:06d}"
         temporary = target.with_name(f".{target.name}.tmp")
         with self._saving():
             if self.accelerator.is_main_process:
                 shutil.rmtree(temporary, ignore_errors=True)
-            self.accelerator.wait_for_everyone()
-            self.learner.save_state(temporary)
-            self.accelerator.wait_for_everyone()
-            if self.accelerator.is_main_process:
+                temporary.mkdir(parents=True)
+                save_state(self.learner.state(), temporary)
                 progress = {"step": self.step, "wall_time_s": self.recorder.wall_time_s}
-                if guard := self.learner.guard:
-                    sound = not guard.reason(**self.learner.measure())
-                    progress |= {"sound": sound, "rollbacks": self._rollbacks}
-                (temporary / "progress.json").write_text(json.dumps(progress))
-                replace_folder(temporary, target)
+                progress |= self.monitor.progress(self)
+                (temporary / PROGRESS).write_text(json.dumps(progress))
+                # The model first: a run that dies in between goes on from the checkpoint before, and saves both again.
                 self.learner.save_model(self.run)
+                replace_folder(temporary, target)
                 self.recorder.write_manifest(self.step)
                 for old in checkpoints(self.run)[: -self.config.checkpoints_total_limit]:
                     shutil.rmtree(old)
+            self.accelerator.wait_for_everyone()
         return target
 
-    def _save_grid(self, epoch: int) -> Path:
-        path = self.run / "samples" / f"epoch_{epoch:04d}.png"
+    def go_back(self, checkpoint: Path) -> None:
+        """Goes back to an earlier checkpoint: later checkpoints and log rows are dropped."""
+        self._pending.clear()
+        progress = self._load(checkpoint)
+        if self.recorder:
+            saved = checkpoints(self.run)
+            for later in saved[saved.index(checkpoint) + 1 :]:
+                shutil.rmtree(later)
+            self.recorder.rewind(self.step)
+            self.recorder.write_manifest(self.step)
+        self.accelerator.wait_for_everyone()
+        self.monitor.start(self, progress)
+        self._begun = self._last_read = time.perf_counter()
+        self._first = self.step
+
+    def _save_grid(self, epoch: int) -> Path | None:
+        path = self.run / "samples" / f"{self.config.grid_name(self.step, epoch)}.png"
+        grid = None
         if self.accelerator.is_main_process:
             with self._saving(), self._fitting_memory():
-                batches = list(generate(self.averaged_model(), range(self.config.eval_batch_size), progress=False))
-                pixels = torch.cat([batch.pixels for batch in batches])
-                grid = card_grid(pixels, grid_columns(len(pixels)))
-                self.recorder.save_grid(grid, path, self.step)
+                grid = self.learner.sample_grid()
+                if grid:
+                    self.recorder.save_grid(grid, path, self.step)
         self.accelerator.wait_for_everyone()
-        return path
+        return path if grid else None
 
     def _saving(self) -> AbstractContextManager[None]:
         return saving(self.run, self.step)
@@ -270,11 +340,17 @@ class Trainer:
     def _fitting_memory(self) -> AbstractContextManager[None]:
         return fitting_memory(self.run, self.step + 1, self.learner.memory_advice)
 
-    def close(self) -> None:
-        """Close the log files."""
-        if self.recorder:
-            self.recorder.close()
+
+def read_progress(checkpoint: Path) -> dict[str, Any]:
+    """Reads how far a run was when a checkpoint was saved: `step`, `wall_time_s`, and what the monitor keeps."""
+    return json.loads((checkpoint / PROGRESS).read_text())
 
 
-def _progress(checkpoint: Path) -> dict[str, Any]:
-    return json.loads((checkpoint / "progress.json").read_text())
+def with_progress(steps: Iterator[TrainingStep]) -> Iterator[TrainingStep]:
+    """Shows a progress bar with loss, learning rate and time left while steps are taken."""
+    with tqdm(desc="Training", unit="step") as bar:
+        for step in steps:
+            bar.total = step.total_steps
+            bar.set_postfix_str(f"epoch {step.epoch}, loss {step.loss:.4f}, lr {step.learning_rate:.1e}", refresh=False)
+            bar.update(step.step - bar.n)
+            yield step

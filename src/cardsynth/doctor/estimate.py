@@ -17,13 +17,13 @@ from tqdm.auto import tqdm
 from cardsynth.baselines.config import BaselineConfig
 from cardsynth.cards.dataset import GPU_SHARE, Cards
 from cardsynth.core.base_config import RunConfig
+from cardsynth.core.batches import total_train_steps
 from cardsynth.core.config import TrainingConfig
-from cardsynth.core.learner import Learner
+from cardsynth.core.learner import DiffusionLearner
 from cardsynth.core.model import build_unet
-from cardsynth.core.order import total_train_steps
-from cardsynth.core.runs import describe_machine
 from cardsynth.evaluation.while_training import hold_out
 from cardsynth.util.device import resolve_precision
+from cardsynth.util.environment import describe_machine
 
 CONTEXT_GB = 0.8  # what CUDA and its libraries take for themselves
 LONGEST_TIMING = 60  # seconds after which timing on a CPU ends, ten steps or not
@@ -111,7 +111,7 @@ def estimate_run(config: RunConfig, cards: Cards, memory_gb: float | None = None
         )
     parameters, flops = net_size(config, channels, classes)
     batch = config.train_batch_size * config.gradient_accumulation_steps
-    learner = Learner(config, cards) if memory_gb is None else None
+    learner = DiffusionLearner(config, cards) if memory_gb is None else None
     seconds = _time_steps(learner, timed_steps) if learner else None
     shown, _ = hold_out(config, cards)
     return Estimate(
@@ -186,7 +186,7 @@ def _nearest_that_fits(config: TrainingConfig, fits: Callable[[TrainingConfig], 
     return "not even a quarter of its size fits with gradient_checkpointing: take a narrower net (block_out_channels)"
 
 
-def _time_steps(learner: Learner, steps: int) -> float:
+def _time_steps(learner: DiffusionLearner, steps: int) -> float:
     """Seconds of a step: the mean of `steps` after a first that warms up, or of as many as fit into a minute."""
     learner.optimise(0).tolist()
     begun, taken = time.perf_counter(), 0

@@ -14,13 +14,15 @@ from tqdm.auto import tqdm
 
 from cardsynth.baselines.model import is_baseline, load_baseline
 from cardsynth.baselines.variety import small_vectors
-from cardsynth.cards.dataset import Cards, cards_for
+from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.core.base_config import RunConfig
-from cardsynth.core.config import TrainingConfig, load_config
+from cardsynth.core.config import TrainingConfig
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.model import build_unet
-from cardsynth.core.runs import RunError, TrainedModel, checkpoints, is_run, load_model, read_log, read_manifest
-from cardsynth.core.sampling import AnyModel, generate
+from cardsynth.core.runs import RunError, checkpoints, is_run, load_model, read_log, read_manifest
+from cardsynth.core.sampling import CardModel, generate
 from cardsynth.evaluation.timestep_loss import loss_by_timestep
+from cardsynth.util.settings import load_config
 
 MOST_LABELS = 5  # classes that are drawn, the first ones where there are more
 LEAST_SEEDS = 3  # cards of each class
@@ -58,7 +60,7 @@ class Examination:
     config: RunConfig | None = None
     log: tuple[dict[str, Any], ...] = ()
     manifest: dict[str, Any] | None = None
-    model: AnyModel | None = None
+    model: CardModel | None = None
     averaged: dict[str, torch.Tensor] | None = None
     raw: dict[str, torch.Tensor] | None = None
     initial: dict[str, torch.Tensor] | None = None
@@ -133,7 +135,7 @@ def examine(
     if isinstance(real, Cards):
         whole = replace(whole, real=real)
     elif real is not None:
-        whole = replace(whole, real=cards_for(model.config if model else config or TrainingConfig(), real))
+        whole = replace(whole, real=read_cards(real, model.config if model else config or TrainingConfig().reading))
     if model and all(value.isfinite().all() for value in whole.averaged.values()):
         drawn = attempt(lambda: _draw(model, count, progress))
         if drawn is not None:
@@ -176,7 +178,7 @@ def _initial_weights(model: TrainedModel) -> dict[str, torch.Tensor]:
         return build_unet(model.config, channels, len(model.labels)).state_dict()
 
 
-def _draw(model: AnyModel, count: int, progress: bool) -> torch.Tensor:
+def _draw(model: CardModel, count: int, progress: bool) -> torch.Tensor:
     """Cards uint8 (classes, seeds, C, H, W) of the same seeds for each class, by the run's own sampler and settings."""
     labels = model.labels[:MOST_LABELS] or (None,)
     seeds = range(max(LEAST_SEEDS, count // len(labels)))

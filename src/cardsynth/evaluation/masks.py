@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from cardsynth.cards.boxes import mask_boxes
 from cardsynth.cards.dataset import Cards
 from cardsynth.evaluation.metrics import Figure, TooFewCards, mean_figure, share_figure
-from cardsynth.render.damage.stains import mask_boxes
 
 MATCH = 0.5  # intersection over union from which two boxes are the same
 LEAST_BOX = 4  # pixels of a box's mask; smaller ones are no damage that anyone would point at

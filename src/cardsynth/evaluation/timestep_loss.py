@@ -7,9 +7,9 @@ import torch
 from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import Cards, normalize
-from cardsynth.cards.numbers import with_numbers
+from cardsynth.cards.number_planes import with_numbers
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.diffusion import channel_shares, loss_weights, training_target
-from cardsynth.core.runs import TrainedModel
 from cardsynth.util.device import in_threads
 
 

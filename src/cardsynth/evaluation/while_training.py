@@ -1,27 +1,38 @@
-"""While a model trains: how far its cards lie from real ones that it is not trained on, at little cost."""
+"""Measures KID against held-out cards while a model trains, at little cost."""
 
 import time
+from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.core.base_config import RunConfig
-from cardsynth.core.runs import TrainedModel
-from cardsynth.core.sampling import AnyModel, generate
+from cardsynth.core.denoise import TrainedModel
+from cardsynth.core.runs import read_log
+from cardsynth.core.sampling import CardModel, generate
 from cardsynth.evaluation.evaluate import MOST, select
 from cardsynth.evaluation.features import FeatureNet, cardnet, known_judge
 from cardsynth.evaluation.metrics import GROUPS, Figure, kernel_distance
 
 TIME_SHARE = 0.1  # of the training time that it may take
 STEPS = 10  # of the fast sampler
+
+
 LEAST = 2 * GROUPS  # cards that KID takes
 
 
 def hold_out(config: RunConfig, cards: Cards) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices of the cards to train on, and of those held out to measure KID by, which the seed draws.
+    """Splits cards into those to train on and those held out to measure KID, by the run's seed.
 
-    At most a fifth of the cards, and none where `kid_epochs` is 0 or a fifth is fewer than KID takes: a small set needs
-    all its cards. Raises ValueError for fewer `kid_cards` than that.
+    Holds out at most a fifth of the cards, and none if `kid_epochs` is 0 or a fifth is fewer than KID needs: a small
+    data set needs all its cards.
+
+    Returns:
+        Indices of both parts, int64.
+
+    Raises:
+        ValueError: `kid_cards` is fewer than KID needs.
     """
     if not config.kid_epochs or len(cards) // 5 < LEAST:
         return torch.arange(len(cards)), torch.arange(0)
@@ -32,14 +43,29 @@ def hold_out(config: RunConfig, cards: Cards) -> tuple[torch.Tensor, torch.Tenso
     return mixed[count:], mixed[:count]
 
 
-class Validation:
+class CardLearner(Protocol):
+    """What trains a model that draws cards."""
+
+    def model(self) -> CardModel:
+        """The model with the averaged weights as they are now."""
+
+
+class KidMeasurement:
     """Measures KID of a model's cards against held-out ones, as often as a tenth of the training time allows.
 
-    `seconds`: what it took so far, `before` it and the training of its feature net (which is kept, for later runs)
-    included. The net learns from the cards that the model is trained on, or 5,000 of them.
+    Its feature net learns from the cards that the model is trained on, 5,000 at most, and is kept for later runs.
+
+    Args:
+        config: settings of the run.
+        cards: all cards of the run.
+        held_out: indices of the held-out ones.
+        run: run folder, whose log tells how much time earlier measurements took.
+
+    Attributes:
+        seconds: time that all measurements took so far, training of the feature net included.
     """
 
-    def __init__(self, config: RunConfig, cards: Cards, held_out: torch.Tensor, before: float = 0.0) -> None:
+    def __init__(self, config: RunConfig, cards: Cards, held_out: torch.Tensor, run: Path | None = None) -> None:
         begun = time.perf_counter()
         shown, _ = hold_out(config, cards)
         training = select(cards, shown[:MOST])
@@ -47,13 +73,29 @@ class Validation:
         self._net: FeatureNet = cardnet(known_judge(training, config.seed), training)
         self._features = self._net.measure(self._held_out.pixels)
         self._epochs, self._last = config.kid_epochs, 0.0
-        self.seconds = before + time.perf_counter() - begun
+        rows = read_log(run) if run else []
+        self._share_before = next((row["kid_time_share"] for row in reversed(rows) if "kid_time_share" in row), 0.0)
+        self.seconds = time.perf_counter() - begun
 
-    def is_due(self, epoch: int, done: bool, elapsed: float) -> bool:
-        """Whether to measure after an epoch, or when all is `done`; `elapsed`: seconds of the whole run."""
-        return (done or epoch % self._epochs == 0) and self.seconds + self._last <= TIME_SHARE * elapsed
+    def __call__(self, learner: CardLearner, epoch: int, done: bool, elapsed: float) -> dict[str, float]:
+        """Returns KID with its confidence interval if a measurement is due.
 
-    def measure(self, model: AnyModel) -> Figure:
+        Args:
+            learner: gives the model as it is now.
+            epoch: number of the epoch that has ended.
+            done: whether training has ended.
+            elapsed: seconds of the whole run so far.
+        """
+        self.seconds += self._share_before * elapsed  # of an earlier session
+        self._share_before = 0.0
+        due = done or epoch % self._epochs == 0
+        if not due or self.seconds + self._last > TIME_SHARE * elapsed:
+            return {}
+        kid = self.measure(learner.model())
+        share = self.seconds / (elapsed + self._last)
+        return {"kid": kid.value, "kid_low": kid.low, "kid_high": kid.high, "kid_time_share": round(share, 4)}
+
+    def measure(self, model: CardModel) -> Figure:
         """KID of as many cards as were held out, of their classes, by a fast sampler without guidance."""
         begun = time.perf_counter()
         names = self._held_out.label_names
@@ -61,9 +103,9 @@ class Validation:
         quick = {"sampler": "unipc", "num_inference_steps": STEPS, "guidance_scale": 1.0}
         settings = quick if isinstance(model, TrainedModel) else {}
         batches = generate(model, range(len(self._held_out)), labels, progress=False, **settings)
-        made = torch.cat([one.pixels for one in batches])
+        generated = torch.cat([batch.pixels for batch in batches])
         labels = self._held_out.labels if model.labels else None
-        found = kernel_distance(self._net.measure(made), self._features, labels, labels)
+        kid = kernel_distance(self._net.measure(generated), self._features, labels, labels)
         self._last = time.perf_counter() - begun
         self.seconds += self._last
-        return found
+        return kid

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from cardsynth.cards.fitting import Fit
 from cardsynth.cli.options import Text
-from cardsynth.core.base_config import Fit, check_positive
+from cardsynth.util.settings import check_positive
 
 
 @dataclass(frozen=True)

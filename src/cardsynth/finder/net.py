@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import nn
 
-from cardsynth.core.runs import FINDER, RunError, describe_environment, is_finder, read_manifest
+from cardsynth.core.runs import FINDER, RunError, is_finder, read_manifest
 from cardsynth.finder.config import FinderConfig
+from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import replace_folder, write_atomically
 
 DAMAGE = "damage"  # the one class of a finder whose cards have no classes

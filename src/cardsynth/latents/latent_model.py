@@ -11,10 +11,18 @@ import torch.nn.functional as F
 from diffusers import UNet2DModel
 
 from cardsynth.baselines.points import check_points, one_hot, seed_points
-from cardsynth.core.denoise import Recipe, build_predictor, cards_at_once, denoise, latent_shape, to_pixels
+from cardsynth.core.base_config import SamplingConfig
+from cardsynth.core.denoise import (
+    TrainedModel,
+    build_predictor,
+    cards_at_once,
+    denoise,
+    latent_shape,
+    resolve_sampling,
+    to_pixels,
+)
 from cardsynth.core.diffusion import STOCHASTIC
-from cardsynth.core.runs import TrainedModel
-from cardsynth.core.sampling import choose_labels, resolve_sampling
+from cardsynth.core.sampling import choose_labels
 from cardsynth.latents.mixtures import mix_classes
 from cardsynth.util.device import in_parts
 
@@ -52,7 +60,7 @@ class DiffusionLatents:
     """
 
     model: TrainedModel
-    recipe: Recipe
+    recipe: SamplingConfig
 
     @property
     def name(self) -> str:

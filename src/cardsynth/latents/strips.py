@@ -9,8 +9,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from cardsynth.cards.dataset import denormalize, normalize
-from cardsynth.core.denoise import denoise, to_pixels
-from cardsynth.core.runs import TrainedModel
+from cardsynth.core.denoise import TrainedModel, denoise, to_pixels
 from cardsynth.latents.latent_model import class_weights, latents_of
 
 

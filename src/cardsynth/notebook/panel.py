@@ -14,9 +14,11 @@ import torch
 from cardsynth.baselines.model import NETS as BASELINE_NETS
 from cardsynth.cards.fitting import read_image
 from cardsynth.cards.numbers import LIMITS
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.diffusion import SAMPLERS
-from cardsynth.core.runs import WEIGHTS, TrainedModel
-from cardsynth.core.sampling import AnyModel, choose_labels, open_model, write_cards
+from cardsynth.core.runs import WEIGHTS
+from cardsynth.core.sampling import CardModel, choose_labels, write_cards
+from cardsynth.models import open_model
 from cardsynth.plots.cards import figure_png, show_images
 
 MOST_SHOWN = 40
@@ -53,7 +55,7 @@ class GeneratorPanel(widgets.VBox):
 
     def __init__(self, runs_folder: str | Path = "runs", out: str | Path = "generated_cards") -> None:
         self.out = Path(out)
-        self.trained: AnyModel | None = None
+        self.trained: CardModel | None = None
         runs = [(path.name, str(path)) for path in find_runs(runs_folder)]
         self.run = _control(widgets.Dropdown, "Model", options=runs, disabled=not runs)
         self.hub_id = _control(widgets.Text, "or Hub id", placeholder="name/model", continuous_update=False)

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cardsynth.baselines.learners import build_learner
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.fitting import read_image
-from cardsynth.core.config import load_config
+from cardsynth.cards.grids import GRID_PADDING, grid_columns
 from cardsynth.core.runs import RunError, build_manifest, read_manifest
-from cardsynth.core.sampling import GRID_PADDING, generate, grid_columns
+from cardsynth.core.sampling import generate
+from cardsynth.models import build_learner
+from cardsynth.util.settings import load_config
 
 
 def cards_by_epoch(run: str | Path, epochs: Sequence[int], cards: Cards, count: int = 6) -> dict[str, torch.Tensor]:

@@ -15,8 +15,7 @@ from tqdm.auto import tqdm
 from cardsynth.cards.fitting import encode_png, read_image
 from cardsynth.cards.folder import CardError, CardFile, CardWriter, picture_files
 from cardsynth.cards.reading import some_cards
-from cardsynth.core.runs import TrainedModel
-from cardsynth.core.sampling import resolve_sampling
+from cardsynth.core.denoise import TrainedModel, resolve_sampling
 from cardsynth.painting.paint import SAMPLER, clean_class, damage_labels, find_veils, sample_masks
 from cardsynth.painting.placing import Frame, feather, fit_mask, lay_veil
 from cardsynth.render.damage.stains import KINDS, damage_card, describe

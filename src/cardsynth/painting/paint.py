@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cardsynth.core.config import CLASSES
-from cardsynth.core.runs import TrainedModel
+from cardsynth.cards.labels import CLASSES
+from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.sampling import choose_labels, generate
 from cardsynth.evaluation.masks import LEAST_BOX, TRACE
 from cardsynth.painting.veils import KnownCards, Veil, find_veil

@@ -13,14 +13,14 @@ from PIL import Image
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import METADATA_NAMES, CardError, read_metadata
-from cardsynth.core.runs import describe_environment
-from cardsynth.core.sampling import card_grid
+from cardsynth.cards.grids import card_grid
 from cardsynth.evaluation.classes import ClassFigures
 from cardsynth.evaluation.evaluate import Evaluation
 from cardsynth.evaluation.masks import MaskFigures
 from cardsynth.evaluation.metrics import verdict
 from cardsynth.evaluation.summary import FIGURES, SMALLER_IS_BETTER, figure_text, in_short
 from cardsynth.plots.cards import figure_png, plot_confusion, plot_distances, show_nearest, show_side_by_side
+from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
 
 PAGE = "evaluation.html"

@@ -12,7 +12,7 @@ import numpy as np
 
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardWriter
-from cardsynth.core.config import CLASSES, EXTRA_CLASSES
+from cardsynth.cards.labels import CLASSES, EXTRA_CLASSES
 from cardsynth.render.damage.stains import SEVERITIES, Damage, damage_card
 from cardsynth.render.printing import print_card
 from cardsynth.render.styles import STYLES

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from cardsynth.core.base_config import Precision, about, check_positive, check_shares
+from cardsynth.util.settings import Precision, about, check_positive, check_shares
 
 BASE_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # the maintained mirror of 1.5; its first home is gone
 # Settings that a resumed run may change; all others make another run.

@@ -16,9 +16,8 @@ from tqdm.auto import tqdm
 from cardsynth.cards.dataset import denormalize
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardError, CardWriter
-from cardsynth.core.config import load_config
+from cardsynth.cards.grids import card_grid
 from cardsynth.core.runs import read_manifest
-from cardsynth.core.sampling import card_grid
 from cardsynth.text.captions import check_captions
 from cardsynth.text.config import TextConfig
 from cardsynth.text.data import digest_of
@@ -34,6 +33,7 @@ from cardsynth.text.model import (
     tokenizers,
 )
 from cardsynth.util.device import resolve_precision
+from cardsynth.util.settings import load_config
 
 LORA = "pytorch_lora_weights.safetensors"
 

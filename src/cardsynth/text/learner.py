@@ -17,7 +17,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 from cardsynth.core.diffusion import spread_timesteps, training_target
-from cardsynth.core.order import build_optimizer
+from cardsynth.core.optimizer import build_optimizer
 from cardsynth.text.config import TextConfig
 from cardsynth.text.data import batch_at
 from cardsynth.text.model import encode_prompts, text_encoders, training_schedule, unet_conditions

@@ -15,21 +15,19 @@ from tqdm.auto import tqdm
 
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardWriter
-from cardsynth.core.config import save_config
 from cardsynth.core.recorder import Recorder, TrainingStep
 from cardsynth.core.runs import (
     TEXT,
     RunError,
     check_resumable,
     checkpoints,
-    describe_environment,
     is_run,
     read_log,
     read_manifest,
     save_pipeline,
     start_run,
 )
-from cardsynth.core.safeguards import DivergenceGuard, TrainingError, fitting_memory, saving, what_is_safe
+from cardsynth.core.safeguards import TrainingError, describe_checkpoint, fitting_memory, saving
 from cardsynth.text.config import MAY_CHANGE, TextConfig
 from cardsynth.text.data import (
     CaptionedPictures,
@@ -39,11 +37,14 @@ from cardsynth.text.data import (
     epoch_batches,
     read_captioned,
 )
+from cardsynth.text.divergence import DivergenceGuard
 from cardsynth.text.draw import LORA, TextDrawing, draw_pictures, pixels_of, prompt_grid
 from cardsynth.text.learner import Encoded, TextLearner, save_adapters
 from cardsynth.text.model import DTYPES, open_base, text_encoders
 from cardsynth.util.device import build_accelerator, used_memory_mb
+from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import replace_folder
+from cardsynth.util.settings import save_config
 
 PICTURES_BEFORE = 50  # whose loss is measured before training, for the guard; or of ten steps where these are more
 
@@ -196,7 +197,7 @@ class TextTrainer:
         if not math.isfinite(row.loss + (0 if overflow_is_handled else row.gradient_norm)):
             raise TrainingError(
                 f"the loss is {row.loss} and its gradient {row.gradient_norm} at step {row.step};"
-                f" {what_is_safe(self.run)}. {lower}, or mixed_precision no"
+                f" {describe_checkpoint(self.run)}. {lower}, or mixed_precision no"
             )
         self.guard.add(row.loss)
         if self.guard.diverged:

@@ -1,6 +1,7 @@
 """Device, precision and memory: what the hardware can do, and what fits."""
 
 import gc
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,8 +12,6 @@ import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-
-from cardsynth.core.base_config import RunConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,13 +29,23 @@ def resolve_precision(mixed_precision: str, device: torch.device) -> str:
     return "no"
 
 
-def build_accelerator(config: RunConfig) -> Accelerator:
-    """An Accelerator for the settings' device and precision, also where the process had one of another precision."""
+def default_device() -> torch.device:
+    """A CUDA GPU if available, else Apple's GPU, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def build_accelerator(mixed_precision: str = "auto", cpu: bool = False) -> Accelerator:
+    """An Accelerator of a precision (`auto`: what the hardware runs well), also where the process had another one.
+
+    cpu: use the CPU even if there is a GPU.
+    """
     AcceleratorState._reset_state(reset_partial_state=False)
-    probe = Accelerator(cpu=config.cpu)
-    precision = resolve_precision(config.mixed_precision, probe.device)
+    probe = Accelerator(cpu=cpu)
+    precision = resolve_precision(mixed_precision, probe.device)
     AcceleratorState._reset_state(reset_partial_state=False)
-    return Accelerator(cpu=config.cpu, mixed_precision=precision)
+    return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
 def in_threads(function: Callable[[slice], Result], count: int, device: torch.device) -> list[Result]:
@@ -171,3 +180,22 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def retry_in_less_memory(work: Callable[[], Result], relieve: Callable[[], str], step: int) -> Result:
+    """Returns `work()`; after an out-of-memory error calls `relieve` and tries again.
+
+    Args:
+        work: computes the result; starts over when it is called again.
+        relieve: makes `work` need less memory and says how; returns an empty text if it cannot.
+        step: number of the step, for the message.
+    """
+    while True:
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or not (relief := relieve()):
+                raise
+            reason = str(error).splitlines()[0]
+        free_memory()
+        print(f"\nOut of memory at step {step} ({reason}): from here on {relief}.", file=sys.stderr, flush=True)

@@ -27,6 +27,17 @@ def replace_folder(temporary: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """Reads a file of one JSON value per line; empty if there is no file. Stops at a line that was cut off."""
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object of a file; raises FileNotFoundError, or ValueError that says that it is cut short."""
     try:

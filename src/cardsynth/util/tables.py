@@ -5,7 +5,6 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cardsynth.cards.folder import CardError
 from cardsynth.util.files import write_atomically
 
 
@@ -13,7 +12,7 @@ def add_rows(path: str | Path, columns: Sequence[str], key: Sequence[str], rows:
     """Add rows to a CSV that has these columns; returns the number of new ones.
 
     Rows that are there stay as they are, remarks and columns of one's own with them; a row that agrees in all `key`
-    columns with one that is there is not added again. Raises CardError for a file that is no such log.
+    columns with one that is there is not added again. Raises ValueError for a file that is no such log.
     """
     path = Path(path)
     names, there = _read(path, columns)
@@ -50,9 +49,9 @@ def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], list[dict[str,
         reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CardError(f"{path} is no CSV in UTF-8 ({error}); mend it, or name another log") from error
+        raise ValueError(f"{path} is no CSV in UTF-8 ({error}); mend it, or name another log") from error
     missing = [name for name in columns if name not in (reader.fieldnames or ())]
     if missing or any(None in row for row in rows):
         what = f"lacks the columns {', '.join(missing)}" if missing else "has rows with more cells than columns"
-        raise CardError(f"{path} {what}; mend it, or name another log")
+        raise ValueError(f"{path} {what}; mend it, or name another log")
     return list(reader.fieldnames), rows

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cardsynth.core.config import CLASSES, EXTRA_CLASSES
+from cardsynth.cards.labels import CLASSES, EXTRA_CLASSES
 from cardsynth.render.damage.films import VISIBLE, Film, lay, torn
 from cardsynth.render.damage.shapes import cover, curve, strokes
 from cardsynth.render.damage.stains import KINDS, damage_card

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cardsynth.cards.folder import CardWriter
-from cardsynth.core.config import get_preset
+from cardsynth.models import get_preset
 from cardsynth.studies.sweeps.factors import factors_of
 from cardsynth.studies.sweeps.file import read_sweep
 

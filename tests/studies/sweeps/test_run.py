@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from cardsynth.cli.sweeps import sweep as sweep_command
 from cardsynth.core.runs import RunError, checkpoints, read_log, read_manifest
-from cardsynth.core.training import train
+from cardsynth.models import train
 from cardsynth.render.draw import draw_card, render_cards
 from cardsynth.studies.sweeps.data import draw_data, judging_cards, training_cards
 from cardsynth.studies.sweeps.file import read_sweep

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cardsynth.core.config import get_preset
 from cardsynth.evaluation.metrics import Figure, share_figure
+from cardsynth.models import get_preset
 from cardsynth.studies.sweeps.config import CardSource, Sweep, SweepRun
 from cardsynth.studies.sweeps.factors import factors_of
 from cardsynth.studies.sweeps.plots import plot_sweep

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
+from cardsynth.cards.boxes import mask_boxes
 from cardsynth.render.damage.films import LEAST, Layer, lay
 from cardsynth.render.damage.gum import full_card, light
 from cardsynth.render.damage.marks import crease, hickey, pen_mark, scratch
@@ -98,18 +98,6 @@ def describe(
         covered=float(hard.sum() / max(1, on_card.sum())),
         darkness=float(change.mean()) if len(change) else 0.0,
     )
-
-
-def mask_boxes(mask: np.ndarray) -> list[list[int]]:
-    """Bounding boxes [x, y, width, height] of a mask's 8-connected components, from top to bottom.
-
-    mask: (H, W), any type; what is not zero is damage.
-    """
-    components, _ = ndimage.label(np.asarray(mask) != 0, structure=np.ones((3, 3)))
-    return [
-        [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
-        for rows, columns in ndimage.find_objects(components)
-    ]
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:

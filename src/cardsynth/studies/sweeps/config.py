@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cardsynth.cards.folder import CardError, find_cards
-from cardsynth.core.config import CLASSES, TrainingConfig
+from cardsynth.cards.labels import CLASSES
+from cardsynth.core.config import TrainingConfig
 from cardsynth.evaluation.metrics import GROUPS
 from cardsynth.render.draw import ALL_CLASSES
 from cardsynth.render.styles import STYLES

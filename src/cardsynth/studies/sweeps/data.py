@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from cardsynth.cards.dataset import Cards, cards_for, read_cards
+from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardWriter, find_cards, read_metadata
 from cardsynth.cards.splits import split_cards
@@ -78,7 +78,7 @@ def training_cards(sweep: Sweep, run: SweepRun, out: str | Path, as_judged: bool
     if as_judged and not source.ground:
         height, width = sweep.judged_size
         config = config.replace(height=height, width=width)
-    cards = cards_for(config, folder)
+    cards = read_cards(folder, config.reading)
     if as_judged and source.ground:
         cards = _middle(cards, sweep.judged_size)
     if source.folder:

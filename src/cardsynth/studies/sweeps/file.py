@@ -14,8 +14,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from typeguard import TypeCheckError, check_type
 
 from cardsynth.cards.folder import CardError
-from cardsynth.core.config import TrainingConfig, get_preset
+from cardsynth.core.config import TrainingConfig
 from cardsynth.core.model import check_size
+from cardsynth.models import get_preset
 from cardsynth.studies.sweeps.config import HELD_OUT_SEED, CardSource, Judging, Sweep, SweepRun
 from cardsynth.studies.sweeps.factors import changes_text
 

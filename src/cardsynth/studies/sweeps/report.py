@@ -6,13 +6,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure as Drawing
 
-from cardsynth.core.runs import describe_environment
 from cardsynth.plots.cards import figure_png
 from cardsynth.studies.sweeps.config import Sweep
 from cardsynth.studies.sweeps.factors import changes_text, factors_of
 from cardsynth.studies.sweeps.plots import plot_sweep, show_samples
 from cardsynth.studies.sweeps.rows import MEASURES, SweepRow
 from cardsynth.studies.sweeps.summary import ASIDE, MAIN, effects, mean_over_seeds, what_it_shows
+from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
 from cardsynth.util.tables import add_rows, csv_bytes, markdown_table
 

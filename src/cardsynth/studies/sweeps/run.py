@@ -18,14 +18,15 @@ from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import CardError
-from cardsynth.core.drive import stop_requests
-from cardsynth.core.runs import RunError, describe_environment, is_run, load_config, read_manifest
+from cardsynth.cli.drive import stop_requests
+from cardsynth.core.runs import RunError, is_run, read_manifest
 from cardsynth.core.safeguards import TrainingError
-from cardsynth.core.sampling import open_model, write_cards
-from cardsynth.core.training import train, with_progress
+from cardsynth.core.sampling import write_cards
+from cardsynth.core.trainer import with_progress
 from cardsynth.evaluation.evaluate import Evaluation, evaluate
 from cardsynth.evaluation.features import known_judge
 from cardsynth.evaluation.summary import FIGURES
+from cardsynth.models import open_model, train
 from cardsynth.studies.sweeps.config import Sweep, SweepRun
 from cardsynth.studies.sweeps.data import (
     JudgingCards,
@@ -36,8 +37,10 @@ from cardsynth.studies.sweeps.data import (
     training_cards,
 )
 from cardsynth.studies.sweeps.timing import steps_of
+from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
 from cardsynth.util.processes import results_in_order
+from cardsynth.util.settings import load_config
 
 RUNS, CARDS, SETTINGS, FAILED = "runs", "cards", "sweep.json", "failed.json"
 

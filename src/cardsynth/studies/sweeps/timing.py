@@ -12,9 +12,10 @@ import torch
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import find_cards
-from cardsynth.core.config import CLASSES, TrainingConfig
-from cardsynth.core.order import total_train_steps
-from cardsynth.core.training import train
+from cardsynth.cards.labels import CLASSES
+from cardsynth.core.batches import total_train_steps
+from cardsynth.core.config import TrainingConfig
+from cardsynth.models import train
 from cardsynth.studies.sweeps.config import Sweep, SweepRun
 from cardsynth.util.files import write_atomically
 

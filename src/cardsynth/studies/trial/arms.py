@@ -12,11 +12,11 @@ from cardsynth.cards.folder import CardError
 from cardsynth.core.config import TrainingConfig
 from cardsynth.core.runs import checkpoints, load_model
 from cardsynth.core.sampling import generate
-from cardsynth.core.training import train
 from cardsynth.evaluation.copies import copying, nearest_in_pixels
 from cardsynth.evaluation.evaluate import relabel, select
 from cardsynth.evaluation.judge import ask, train_judge
 from cardsynth.evaluation.masks import clean_classes, mask_iou
+from cardsynth.models import train
 from cardsynth.painting.paint import paint
 from cardsynth.painting.pasting import move_damage, paste_damage
 from cardsynth.studies.trial.config import Arm

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from cardsynth.cli.options import Text
-from cardsynth.core.config import TrainingConfig, get_preset
+from cardsynth.core.config import TrainingConfig
 from cardsynth.finder.config import FinderConfig
+from cardsynth.models import get_preset
 
 
 @dataclass(frozen=True)

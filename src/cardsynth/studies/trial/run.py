@@ -17,12 +17,13 @@ from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import CardError
-from cardsynth.core.runs import RunError, describe_environment
+from cardsynth.core.runs import RunError
 from cardsynth.finder.figures import plain_figures
 from cardsynth.finder.train import damage_classes, train_finder
 from cardsynth.studies.trial.arms import Sources, cards_of_arm, make_cards, train_generator
 from cardsynth.studies.trial.config import ARMS, FILTERED_FROM, GENERATED, TrialConfig
 from cardsynth.studies.trial.data import Draw, TrialData
+from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
 from cardsynth.util.processes import results_in_order
 

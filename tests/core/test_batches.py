@@ -7,11 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cardsynth.core.config import get_preset
-from cardsynth.core.learner import Learner
-from cardsynth.core.order import balanced_indices
-from cardsynth.core.training import train
+from cardsynth.core.batches import balanced_indices
+from cardsynth.core.learner import DiffusionLearner
 from cardsynth.evaluation.evaluate import select
+from cardsynth.models import get_preset, train
 
 BALANCED = get_preset("smoke").replace(balance_classes=True, save_image_epochs=1000)
 MEMBERS = [np.arange(40), np.array([40, 41, 42]), np.array([43])]
@@ -42,7 +41,7 @@ def test_a_rare_class_is_trained_as_often_as_the_others(cards):
     rare = torch.nonzero(cards.labels == 4).flatten()
     few = select(cards, torch.cat([torch.nonzero(cards.labels < 4).flatten(), rare[:1]]))
     assert few.class_counts["WHITE_MARKS"] == 1
-    learner, seen = Learner(BALANCED.replace(train_batch_size=10), few), []
+    learner, seen = DiffusionLearner(BALANCED.replace(train_batch_size=10), few), []
     take = type(few).batch
 
     class Watched(type(few)):
@@ -74,4 +73,4 @@ def test_a_resumed_run_equals_an_unbroken_one(cards, tmp_path):
 def test_cards_without_labels_cannot_be_balanced(cards):
     plain = replace(cards, labels=0 * cards.labels, label_names=())
     with pytest.raises(ValueError, match="balance_classes takes labels"):
-        Learner(BALANCED, plain)
+        DiffusionLearner(BALANCED, plain)

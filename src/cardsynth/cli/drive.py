@@ -1,4 +1,4 @@
-"""Drives a training run from a terminal: progress, sample grids announced, and a stop that loses nothing."""
+"""Drives a training run from a terminal: progress, messages for sample grids, and a stop that loses nothing."""
 
 import signal
 import sys
@@ -6,22 +6,15 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cardsynth.cards.dataset import Cards
-from cardsynth.core.base_config import RunConfig
 from cardsynth.core.recorder import TrainingStep
-from cardsynth.core.runs import checkpoints
-from cardsynth.core.training import train, with_progress
-
-
-def drive_training(config: RunConfig, cards: Cards, run: Path, resume: bool = False, overwrite: bool = False) -> None:
-    """Train to the end, as `drive` does; raises what `train` raises."""
-    drive(train(config, cards, run, resume=resume, overwrite=overwrite), run)
+from cardsynth.core.runs import checkpoint_step, checkpoints
+from cardsynth.core.trainer import with_progress
 
 
 def drive(steps: Generator[TrainingStep], run: Path) -> None:
-    """Take training steps to the end; Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with code 130.
+    """Takes training steps to the end; Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with code 130.
 
-    Raises what the steps raise.
+    Raises whatever the steps raise.
     """
     with stop_requests() as requests:
         for step in with_progress(steps):
@@ -29,23 +22,23 @@ def drive(steps: Generator[TrainingStep], run: Path) -> None:
                 print(f"\nStep {step.step}: sample grid in {step.grid}", flush=True)
             if requests:
                 steps.close()
-                last = int(checkpoints(run)[-1].name.removeprefix("step_"))
+                last = checkpoint_step(checkpoints(run)[-1])
                 print(f"\nStopped after step {last} of {step.total_steps}; resume goes on from there.", flush=True)
                 sys.exit(130)
 
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that Ctrl-C and SIGTERM add themselves to; a second one interrupts at once."""
+    """A list that Ctrl-C and SIGTERM append to; a second signal interrupts at once."""
     requests: list[int] = []
 
-    def ask(number: int, _: object) -> None:
+    def request(number: int, _: object) -> None:
         if requests:
             raise KeyboardInterrupt
         requests.append(number)
         print("\nStopping after this step, and saving a checkpoint ...", flush=True)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield requests
     finally:
