@@ -1,7 +1,10 @@
-"""cardsynth: synthetic trading cards with surface damage, labelled down to the pixel."""
+"""cardsynth: synthetic trading cards with surface damage, labelled to the pixel.
 
-import os
+The names that notebooks and scripts need, imported on first use; the wings below hold the rest.
+"""
 
-# Idle OpenMP threads of PyTorch that sleep instead of spinning (read when torch is first imported): while other work
-# runs on the machine, spinning made training up to thirty times slower. Heavy loops bring their own threads: device.py.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import lazy_loader
+
+__version__ = "0.2.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_training import assert_equal_weights, start, wait_for_step
+from training_runs import assert_equal_weights, start, wait_for_step
 
 from cardsynth.baselines.collapse import STEPS, CollapseGuard
 from cardsynth.cards.dataset import Cards

@@ -1,11 +1,12 @@
 import dataclasses
 import json
+import math
 
 import pytest
 
 from cardsynth.baselines.config import BaselineConfig
 from cardsynth.core.config import TrainingConfig
-from cardsynth.models import PRESETS, get_preset
+from cardsynth.models import PRESETS, get_preset, load_settings
 from cardsynth.util.settings import load_config, save_config
 
 # The published runs, from their reports: size, epochs, batch, warm-up.
@@ -30,7 +31,7 @@ def test_published_presets_have_the_published_settings(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_json_round_trip(name, tmp_path):
     save_config(get_preset(name), tmp_path / "settings.json")
-    assert load_config(tmp_path / "settings.json") == get_preset(name)
+    assert load_settings(tmp_path / "settings.json") == get_preset(name)
 
 
 def test_a_file_replaces_only_what_it_names(tmp_path):
@@ -50,7 +51,7 @@ def test_settings_are_frozen_and_annotated():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"height": 0}, "height must be above 0"),
+        ({"height": 0}, "height must be greater than 0"),
         ({"label_dropout": 1.0}, "label_dropout must be"),
         ({"block_out_channels": (48, 50)}, "multiples of norm_num_groups"),
         ({"attention_levels": (6,)}, "attention_levels must lie in 0 to 5"),
@@ -58,6 +59,13 @@ def test_settings_are_frozen_and_annotated():
         ({"max_train_steps": 0}, "max_train_steps"),
         ({"guidance_interval": (0.8, 0.2)}, "guidance_interval must be"),
         ({"guidance_interval": (0.5, 1.5)}, "guidance_interval must be"),
+        ({"guidance_scale": math.nan}, "guidance_scale must be a finite number"),
+        ({"learning_rate": math.inf}, "learning_rate must be a finite number"),
+        ({"seed": True}, "seed must be a valid integer, and is True"),
+        ({"use_masks": "no"}, "use_masks must be a valid boolean, and is 'no'"),
+        ({"fit": "nope"}, "fit must be 'crop', 'pad' or 'stretch', and is 'nope'"),
+        ({"conditions": ("size",)}, "conditions.0 must be 'covered' or 'darkness'"),
+        ({"learning_rat": 1.0}, "there is no setting learning_rat"),
     ],
 )
 def test_values_out_of_range_are_named(change, message):
@@ -68,8 +76,8 @@ def test_values_out_of_range_are_named(change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"width": 0}, "width must be above 0"),
-        ({"adam_beta1": 1.0}, "adam_beta1 must be at least 0 and below 1"),
+        ({"width": 0}, "width must be greater than 0"),
+        ({"adam_beta1": 1.0}, "adam_beta1 must be less than 1"),
         ({"max_channels": 32}, r"max_channels must be at least base_channels \(64\)"),
         ({"push_to_hub": True}, "push_to_hub needs hub_model_id"),
     ],
@@ -81,7 +89,7 @@ def test_values_of_baselines_out_of_range_are_named(change, message):
 
 def test_settings_of_a_baseline_without_a_preset_are_read_back(tmp_path):
     save_config(BaselineConfig(kind="vae", height=40), tmp_path / "settings.json")
-    assert load_config(tmp_path / "settings.json") == BaselineConfig(kind="vae", height=40)
+    assert load_settings(tmp_path / "settings.json") == BaselineConfig(kind="vae", height=40)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +105,7 @@ def test_bad_files_are_named(content, message, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=message) as error:
-        load_config(path)
+        load_settings(path)
     assert str(path) in str(error.value)
 
 

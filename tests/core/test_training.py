@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
 from safetensors.torch import load_file
+from training_runs import assert_equal_weights, start, wait_for_step, weights
 
 from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.core.batches import batch_indices, steps_per_epoch, total_train_steps
@@ -19,16 +19,6 @@ from cardsynth.core.trainer import TrainingError
 from cardsynth.models import get_preset, train
 
 SMOKE = get_preset("smoke")
-WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
-
-
-def weights(run):
-    return load_file(run / WEIGHTS)
-
-
-def assert_equal_weights(one, other):
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_run_folder_holds_all_that_is_promised(trained_run, cards):
@@ -85,28 +75,6 @@ def test_the_learning_rate_warms_up_and_decays(cards, tmp_path):
     assert max(rates) == rates[2] == config.learning_rate
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert rates[-1] < 0.1 * config.learning_rate
-
-
-TRAIN = """
-import sys
-from cardsynth.__main__ import main
-sys.argv = ["cardsynth", "train", "--preset", "smoke", "--max-train-steps", "60", *sys.argv[1:]]
-main()
-"""
-
-
-def start(card_folder, run, *arguments):
-    command = [sys.executable, "-c", TRAIN, "--data", str(card_folder), "--out", str(run), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def wait_for_step(run, step, process):
-    deadline = time.time() + 120
-    while time.time() < deadline and process.poll() is None:
-        if len(read_log(run)) >= step:
-            return
-        time.sleep(0.01)
-    pytest.fail(f"step {step} did not come: {process.communicate()[0]}")
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ class BaselineLearner:
             net(latents[part], self._one_hot(labels[part]))
         net.eval()
 
-    def save_model(self, run: Path) -> None:
+    def save_model(self, run: Path, checkpoint: Path) -> None:
         """Save the net with its averaged weights inside the run."""
         save_baseline(run, self.config.kind, self._averaged_net())
 

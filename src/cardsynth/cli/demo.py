@@ -7,11 +7,12 @@ from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import balance_report, read_cards, stack_cards
 from cardsynth.cards.folder import REPORT_FOLDER, read_metadata
+from cardsynth.cli.drive import drive
 from cardsynth.core.config import TrainingConfig
-from cardsynth.core.drive import drive_training
 from cardsynth.core.runs import load_model
 from cardsynth.core.sampling import write_cards
 from cardsynth.evaluation.evaluate import evaluate
+from cardsynth.models import train
 from cardsynth.plots.report import grid_by_class, write_report
 from cardsynth.render.draw import draw_cards, render_cards
 
@@ -40,7 +41,7 @@ def run_demo(
     print(balance_report(cards), flush=True)
 
     print(f"2 of 4  Training the `{config.preset}` preset on them into {run}", flush=True)
-    drive_training(config, cards, run, resume=True)
+    drive(train(config, cards, run, resume=True), run)
 
     print(f"3 of 4  Generating {generated} labelled cards into {out}", flush=True)
     model = load_model(run)

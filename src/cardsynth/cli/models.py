@@ -43,8 +43,9 @@ def train_with(defaults: RunConfig) -> Callable[..., None]:
         (--preset dcgan) or a VAE (--preset vae).
         """
         from cardsynth.cards.dataset import balance_report, read_cards
-        from cardsynth.core.drive import drive_training
+        from cardsynth.cli.drive import drive
         from cardsynth.models import check_settings
+        from cardsynth.models import train as train_model
 
         run = out or Path("runs") / preset
         check_settings(settings)
@@ -55,7 +56,7 @@ def train_with(defaults: RunConfig) -> Callable[..., None]:
 
             print(estimate_run(settings, cards, memory_gb).text(price_per_hour))
             return
-        drive_training(settings, cards, run, resume, overwrite)
+        drive(train_model(settings, cards, run, resume=resume, overwrite=overwrite), run)
         print(f"The run is in {run}; generate cards from it: cardsynth generate --model {run}")
         if settings.push_to_hub:
             push(settings.hub_model_id, run=run, private=settings.hub_private_repo)

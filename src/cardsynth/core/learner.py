@@ -230,7 +230,7 @@ class DiffusionLearner:
         """Draws the cards of the first seeds with the averaged weights."""
         return sample_grid(self.model(), self.config.eval_batch_size)
 
-    def save_model(self, run: Path) -> None:
+    def save_model(self, run: Path, checkpoint: Path) -> None:
         """Saves the net with each of its averages inside the run, the main one as a diffusers pipeline."""
         for decay in self.config.other_ema_decays:
             save_average(run, self.averaged_unet(decay), decay)

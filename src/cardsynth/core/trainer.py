@@ -66,8 +66,8 @@ class Learner(Protocol):
     def sample_grid(self) -> Image.Image | None:
         """Draws samples of the averaged model from fixed seeds; None for a model that draws nothing."""
 
-    def save_model(self, run: Path) -> None:
-        """Saves the averaged weights inside the run, to be opened with its manifest."""
+    def save_model(self, run: Path, checkpoint: Path) -> None:
+        """Saves the averaged weights inside the run, to be opened with its manifest; `checkpoint` is being written."""
 
     def state(self) -> dict[str, Any]:
         """Returns all that resuming needs, as nested dicts of tensors and numbers."""
@@ -95,13 +95,18 @@ class Monitor:
         Raises:
             TrainingError: the loss or its gradient is not finite.
         """
-        overflow_is_handled = trainer.accelerator.mixed_precision == "fp16"
-        if not math.isfinite(row["loss"] + (0 if overflow_is_handled else row["gradient_norm"])):
+        if not self.is_finite(trainer, row):
             raise TrainingError(
                 f"the loss is {row['loss']} and its gradient {row['gradient_norm']} at step {row['step']};"
                 f" {describe_checkpoint(trainer.run)}. Try a lower learning_rate, a longer lr_warmup_steps, or"
                 " mixed_precision no"
             )
+
+    def is_finite(self, trainer: "Trainer", row: dict[str, Any]) -> bool:
+        """Whether loss and gradient are finite; the gradient scaler of fp16 handles gradients that are not."""
+        return math.isfinite(
+            row["loss"] + (0 if trainer.accelerator.mixed_precision == "fp16" else row["gradient_norm"])
+        )
 
     def failure(self) -> str:
         """Says why the run must go back to a checkpoint; empty if all is well."""
@@ -300,7 +305,7 @@ class Trainer:
                 progress |= self.monitor.progress(self)
                 (temporary / PROGRESS).write_text(json.dumps(progress))
                 # The model first: a run that dies in between goes on from the checkpoint before, and saves both again.
-                self.learner.save_model(self.run)
+                self.learner.save_model(self.run, temporary)
                 replace_folder(temporary, target)
                 self.recorder.write_manifest(self.step)
                 for old in checkpoints(self.run)[: -self.config.checkpoints_total_limit]:

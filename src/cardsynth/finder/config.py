@@ -1,53 +1,54 @@
 """Settings of a damage finder."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from cardsynth.cards.fitting import Fit
-from cardsynth.cli.options import Text
-from cardsynth.util.settings import check_positive
+from cardsynth.cards.reading import Reading
+from cardsynth.core.base_config import BaseConfig
+from cardsynth.util.settings import Ints, NonNegativeFloat, PositiveFloat, PositiveInt, Share, about, settings
 
 
-@dataclass(frozen=True)
-class FinderConfig:
-    """Settings of a damage finder; sizes are (height, width) in pixels. Raises ValueError for values out of range."""
+@settings
+class FinderConfig(BaseConfig):
+    """Settings of a damage finder; sizes are (height, width) in pixels.
 
-    height: Annotated[int, Text(help="Height in pixels at which it looks at cards.")] = 160
-    width: Annotated[int, Text(help="Width in pixels.")] = 128
-    fit: Annotated[Fit, Text(help="How a picture of another shape fits: pad, cover and crop, or stretch.")] = "pad"
-    portrait: Annotated[bool, Text(help="Turn landscape pictures to portrait (a quarter turn).")] = True
-    architecture: Annotated[str, Text(help="Architecture of segmentation-models-pytorch.")] = "Unet"
-    encoder_name: Annotated[str, Text(help="Its encoder; tu-NAME is one of timm's.")] = "resnet18"
+    Raises:
+        ValueError: a value has the wrong type or is out of range; the message names the field and what it takes.
+    """
+
+    height: Annotated[PositiveInt, about("Height in pixels at which it looks at cards.")] = 160
+    width: Annotated[PositiveInt, about("Width in pixels.")] = 128
+    fit: Annotated[Fit, about("How a picture of another shape fits: pad, cover and crop, or stretch.")] = "pad"
+    portrait: Annotated[bool, about("Turn landscape pictures to portrait, by 90 degrees.")] = True
+    architecture: Annotated[str, about("Architecture of segmentation-models-pytorch.")] = "Unet"
+    encoder_name: Annotated[str, about("Its encoder; tu-NAME is one of timm's.")] = "resnet18"
     encoder_weights: Annotated[
-        str | None, Text(help="Weights to start the encoder from: a file on disk, or imagenet (cached); none: scratch.")
+        str | None, about("Initial weights of the encoder: a file, or imagenet (cached); none: random.")
     ] = None
-    encoder_depth: Annotated[int, Text(help="Stages of the encoder, each half as large as the one before.")] = 4
-    decoder_channels: Annotated[tuple[int, ...], Text(help="Channels of the decoder, one for each stage.")] = (
-        *(64, 48, 32, 16),
-    )
-    max_train_steps: Annotated[int, Text(help="Optimiser steps.")] = 1200
-    train_batch_size: Annotated[int, Text(help="Cards in a batch.")] = 16
-    learning_rate: Annotated[float, Text(help="Highest learning rate of AdamW's one cycle.")] = 1e-3
-    weight_decay: Annotated[float, Text(help="Weight decay of AdamW.")] = 1e-2
-    flips: Annotated[bool, Text(help="Show cards mirrored and upside down too.")] = True
-    synthetic_share: Annotated[
-        float, Text(help="Share of each batch that is synthetic, where there are such cards.")
-    ] = 0.5
-    anneal: Annotated[bool, Text(help="Let that share go to nothing over the last half of the steps.")] = True
-    seed: Annotated[int, Text(help="Seed of weights, order and augmentation.")] = 0
+    encoder_depth: Annotated[PositiveInt, about("Stages of the encoder, each half as large as the one before.")] = 4
+    decoder_channels: Annotated[Ints, about("Channels of the decoder, one for each stage.")] = (64, 48, 32, 16)
+    max_train_steps: Annotated[PositiveInt, about("Optimiser steps.")] = 1200
+    train_batch_size: Annotated[PositiveInt, about("Cards in a batch.")] = 16
+    learning_rate: Annotated[PositiveFloat, about("Highest learning rate of AdamW's one cycle.")] = 1e-3
+    weight_decay: Annotated[NonNegativeFloat, about("Weight decay of AdamW.")] = 1e-2
+    flips: Annotated[bool, about("Train on cards mirrored and upside down too.")] = True
+    synthetic_share: Annotated[Share, about("Share of each batch that is synthetic, if there are such cards.")] = 0.5
+    anneal: Annotated[bool, about("Reduce that share to nothing over the last half of the steps.")] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "decoder_channels", tuple(self.decoder_channels))
-        check_positive(self, "height width encoder_depth max_train_steps train_batch_size learning_rate")
+        BaseConfig.__post_init__(self)
         if len(self.decoder_channels) != self.encoder_depth:
             raise ValueError(
                 f"decoder_channels has {len(self.decoder_channels)} numbers, and encoder_depth is {self.encoder_depth};"
                 " give one for each stage"
             )
-        if not 0 <= self.synthetic_share <= 1:
-            raise ValueError(f"synthetic_share must lie in 0 to 1, and is {self.synthetic_share}")
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.height, self.width
+
+    @property
+    def reading(self) -> Reading:
+        """How cards are read: `read_cards(source, config.reading)`."""
+        return Reading(self.size, self.fit, self.portrait)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import nn
 
-from cardsynth.core.runs import FINDER, RunError, is_finder, read_manifest
+from cardsynth.core.runs import FINDER, RunError, kind_of, read_manifest
 from cardsynth.finder.config import FinderConfig
 from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import replace_folder, write_atomically
@@ -122,7 +122,7 @@ def check_place(run: str | Path, overwrite: bool = False) -> Path:
     """The folder for a finder; raises RunError where something else is there, or a finder, unless `overwrite`."""
     run = Path(run)
     if run.exists() and any(run.iterdir()):
-        if not is_finder(run):
+        if kind_of(run) != FINDER:
             raise RunError(f"{run} holds other files and no damage finder; choose another folder")
         if not overwrite:
             raise RunError(f"{run} holds a damage finder already; overwrite it, or choose another folder")
@@ -148,7 +148,7 @@ def save_finder(finder: DamageFinder, run: str | Path, manifest: dict[str, Any])
 def load_finder(run: str | Path, device: str | torch.device = "cpu") -> DamageFinder:
     """The finder of a run folder, ready to look; raises RunError where the folder holds none."""
     run = Path(run)
-    if not is_finder(run):
+    if kind_of(run) != FINDER:
         raise RunError(f"{run} holds no damage finder; train one with `cardsynth train-finder`, or check the path")
     config = FinderConfig(**json.loads((run / "settings.json").read_text()))
     labels = read_manifest(run)["labels"]

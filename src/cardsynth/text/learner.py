@@ -1,11 +1,11 @@
-"""What one optimiser step of text to card is made of: adapters or the whole net, noise, loss, optimiser; no files."""
+"""One optimiser step of a Stable Diffusion fine-tune: adapters or the whole net, noise, loss, optimiser."""
 
-import sys
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,13 +15,16 @@ from diffusers.training_utils import EMAModel
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from PIL import Image
 
 from cardsynth.core.diffusion import spread_timesteps, training_target
 from cardsynth.core.optimizer import build_optimizer
+from cardsynth.core.runs import save_pipeline
 from cardsynth.text.config import TextConfig
-from cardsynth.text.data import batch_at
+from cardsynth.text.data import batch_at, epoch_batches
+from cardsynth.text.draw import LORA, TextDrawing, draw_pictures, prompt_grid
 from cardsynth.text.model import encode_prompts, text_encoders, training_schedule, unet_conditions
-from cardsynth.util.device import free_memory, is_out_of_memory
+from cardsynth.util.files import write_atomically
 
 # The linear layers of attention that get adapters, in the U-Net and in text encoders (Hu et al. 2021, section 4.2).
 UNET_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -65,7 +68,19 @@ def save_adapters(pipeline: DiffusionPipeline, folder: Path) -> None:
 
 
 class TextLearner:
-    """The trained parts of a pipeline, their optimiser and averages, and the steps; `prior`: what to preserve."""
+    """The trained parts of a pipeline, their optimiser and averages, and the steps.
+
+    Args:
+        config: settings of the run.
+        accelerator: device and precision.
+        pipeline: the base model.
+        pictures: the pictures to learn from.
+        prior: pictures of what the base model shall not forget.
+        prompts: validation prompts.
+        drawing: how the validation prompts are drawn.
+    """
+
+    figures: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
 
     def __init__(
         self,
@@ -74,7 +89,10 @@ class TextLearner:
         pipeline: DiffusionPipeline,
         pictures: Encoded,
         prior: Encoded | None = None,
+        prompts: Sequence[str] = (),
+        drawing: TextDrawing | None = None,
     ) -> None:
+        self.prompts, self.drawing = prompts, drawing
         self.config, self.accelerator, self.pipeline = config, accelerator, pipeline
         self.device = accelerator.device
         self._pictures, self._prior = pictures, prior
@@ -99,6 +117,9 @@ class TextLearner:
             self.average = EMAModel(self.parameters, config.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
             self.average.to(self.device)
         self.micro_batch = config.train_batch_size
+        batches = epoch_batches(config.seed, 0, pictures.buckets, config.train_batch_size)
+        self.epoch_steps = math.ceil(len(batches) / config.gradient_accumulation_steps)
+        self.total_steps, self.cards_per_step = config.max_train_steps, self.pictures_per_step
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
         return [
@@ -113,33 +134,20 @@ class TextLearner:
         """Pictures of one optimiser step, the preserved ones left out."""
         return self.config.train_batch_size * self.config.gradient_accumulation_steps
 
-    def optimise(self, step: int) -> tuple[float, float]:
-        """Take optimiser step `step` (from 0); returns its loss and gradient norm.
-
-        Where memory does not suffice, the batch is worked on in parts, and then with gradient checkpointing; it trains
-        alike. Raises what says that memory is short where that does not help.
-        """
-        while True:
-            try:
-                loss = sum(loss.item() for loss in self._losses(step, backward=True))
-                break
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or not (what := self._relieve()):
-                    raise
-                reason = str(error).splitlines()[0]
-            self.optimizer.zero_grad(set_to_none=True)
-            free_memory()
-            print(f"\nOut of memory at step {step + 1} ({reason}): from here on {what}.", file=sys.stderr, flush=True)
+    def optimise(self, step: int) -> torch.Tensor:
+        """Takes optimiser step `step` (from 0); returns its loss and gradient norm, float64 (2,)."""
+        loss = sum(loss.item() for loss in self._losses(step, backward=True))
         gradient_norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
         self.optimizer.step()
         self.lr_scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.step(self.parameters)
-        return loss, float(gradient_norm)
+        return torch.tensor([loss, float(gradient_norm)], dtype=torch.float64)
 
-    def _relieve(self) -> str:
-        """Turn to what takes less memory; returns what that is, nothing where there is no more."""
+    def relieve(self) -> str:
+        """Works on smaller parts of a batch, then with gradient checkpointing; the gradients stay the same."""
+        self.optimizer.zero_grad(set_to_none=True)
         if self.micro_batch > 1:
             self.micro_batch = -(-self.micro_batch // 2)
             return f"the batch is worked on {self.micro_batch} at a time, and trains alike"
@@ -147,6 +155,50 @@ class TextLearner:
             self.pipeline.unet.enable_gradient_checkpointing()
             return "gradient_checkpointing is on: less memory for more time, and it trains alike"
         return ""
+
+    def measure(self) -> dict[str, float]:
+        """Returns further figures at the end of an epoch: none."""
+        return {}
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        return self.lr_scheduler.get_last_lr()[0]
+
+    @property
+    def about(self) -> dict[str, int]:
+        """What the manifest says of the nets: parameters of the base model, and those that are trained."""
+        parts = (self.pipeline.unet, *text_encoders(self.pipeline).values())
+        whole = sum(value.numel() for part in parts for value in part.parameters())
+        trained = sum(value.numel() for value in self.parameters)
+        return {"parameters": whole - trained if self.config.method == "lora" else whole, "trained_parameters": trained}
+
+    @property
+    def memory_advice(self) -> str:
+        """What to do if memory does not suffice."""
+        advice = "turn on gradient_checkpointing, or take a smaller resolution, train_batch_size or lora_rank"
+        return advice + (", or method lora, which takes a third" if self.config.method == "full" else "")
+
+    def sample_grid(self) -> Image.Image:
+        """Draws the validation prompts, one row each, always from the same seeds."""
+        with self.averaged():
+            self.pipeline.to(self.device)
+            seeds, precision = range(self.config.validation_images), self.accelerator.mixed_precision
+            pictures = draw_pictures(self.pipeline, self.prompts, seeds, self.drawing, precision, progress=False)
+            grid = prompt_grid(list(pictures))
+            for part in (self.pipeline.vae, *text_encoders(self.pipeline).values()):
+                if not any(value.requires_grad for value in part.parameters()):
+                    part.to("cpu")
+        return grid
+
+    def save_model(self, run: Path, checkpoint: Path) -> None:
+        """Saves what was trained inside the run, and adapters inside the checkpoint too, to choose from later."""
+        if self.config.method == "full":
+            with self.averaged():
+                save_pipeline(run, self.pipeline)
+            return
+        save_adapters(self.pipeline, checkpoint)
+        write_atomically(run / LORA, (checkpoint / LORA).read_bytes())
 
     @torch.no_grad()
     def loss_of_step(self, step: int) -> float:
@@ -210,20 +262,20 @@ class TextLearner:
         finally:
             self.average.restore(self.parameters)
 
+    def _stateful(self) -> dict[str, Any]:
+        parts = {"optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler}
+        parts |= {"scaler": self.accelerator.scaler, "average": self.average}
+        return {name: part for name, part in parts.items() if part is not None}
+
     def state(self) -> dict[str, Any]:
-        """All that going on takes, but for the settings, the base model and the data."""
-        kept = {"optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler, "scaler": self.accelerator.scaler}
-        kept |= {"average": self.average}
-        state = {name: one.state_dict() for name, one in kept.items() if one is not None}
+        """Returns all that resuming needs, except settings, base model and data."""
+        state = {name: part.state_dict() for name, part in self._stateful().items()}
         return state | {"trained": {name: value.detach() for name, value in self._named()}}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state`."""
         with torch.no_grad():
             for name, value in self._named():
                 value.copy_(state["trained"][name])
-        kept = {"optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler, "scaler": self.accelerator.scaler}
-        kept |= {"average": self.average}
-        for name, one in kept.items():
-            if one is not None:
-                one.load_state_dict(state[name])
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])

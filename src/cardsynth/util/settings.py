@@ -75,7 +75,7 @@ def describe_error(error: ValidationError) -> str:
         elif detail["type"] == "value_error":
             lines.append(str(detail["ctx"]["error"]))
         else:
-            lines.append(f"{name} {detail['msg'].removeprefix('Input ')}, and is {detail['input']!r}")
+            lines.append(f"{name} {detail['msg'].replace('Input should', 'must')}, and is {detail['input']!r}")
     return "; ".join(lines)
 
 

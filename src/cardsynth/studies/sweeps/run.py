@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import CardError
-from cardsynth.cli.drive import stop_requests
 from cardsynth.core.runs import RunError, is_run, read_manifest
 from cardsynth.core.safeguards import TrainingError
 from cardsynth.core.sampling import write_cards
@@ -41,6 +40,7 @@ from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
 from cardsynth.util.processes import results_in_order
 from cardsynth.util.settings import load_config
+from cardsynth.util.signals import stop_requests
 
 RUNS, CARDS, SETTINGS, FAILED = "runs", "cards", "sweep.json", "failed.json"
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from cardsynth.cli.options import Text
 from cardsynth.core.config import TrainingConfig
 from cardsynth.finder.config import FinderConfig
 from cardsynth.models import get_preset
+from cardsynth.util.settings import about
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ SMALL_FINDER = FinderConfig(
 class TrialConfig:
     """Settings of a trial; sizes are (height, width). Raises ValueError for what cannot be."""
 
-    arms: Annotated[tuple[Literal[tuple(ARMS)], ...], Text(help="What finders learn from; `real` is always there.")] = (
+    arms: Annotated[tuple[Literal[tuple(ARMS)], ...], about("What finders learn from; `real` is always there.")] = (
         *ARMS,
     )
-    counts: Annotated[tuple[int, ...], Text(help="Real cards of each class.")] = (10, 25, 50, 100, 200)
-    ratios: Annotated[tuple[int, ...], Text(help="Synthetic cards for each real one.")] = (1, 4, 16)
-    draws: Annotated[int, Text(help="How often real cards are drawn, and each arm trained on them.")] = 5
-    generator_steps: Annotated[int, Text(help="Optimiser steps of each generator (the demo preset's net).")] = 1000
+    counts: Annotated[tuple[int, ...], about("Real cards of each class.")] = (10, 25, 50, 100, 200)
+    ratios: Annotated[tuple[int, ...], about("Synthetic cards for each real one.")] = (1, 4, 16)
+    draws: Annotated[int, about("How often real cards are drawn, and each arm trained on them.")] = 5
+    generator_steps: Annotated[int, about("Optimiser steps of each generator (the demo preset's net).")] = 1000
     finder: FinderConfig = field(default_factory=lambda: SMALL_FINDER)
 
     def __post_init__(self) -> None:
