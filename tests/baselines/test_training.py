@@ -14,6 +14,7 @@ from cardsynth.cards.dataset import Cards
 from cardsynth.core.runs import RunError, checkpoints, read_log, read_manifest
 from cardsynth.core.trainer import Trainer, TrainingError
 from cardsynth.models import get_preset, open_model, train
+from cardsynth.util.state import load_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:mode collapse")
 
@@ -43,7 +44,7 @@ def test_a_run_folder_holds_all_that_is_promised(kind, baseline_runs, cards):
     losses = {"dcgan": ("generator_loss", "discriminator_loss", "real_score"), "vae": ("reconstruction", "kl")}
     assert all(math.isfinite(row[name]) for row in log for name in (*losses[kind], "loss", "gradient_norm"))
     assert [path.name for path in sorted((run / "samples").iterdir())] == ["epoch_0001.png", "epoch_0002.png"]
-    state = torch.load(checkpoints(run)[-1] / "state.pt", weights_only=True)
+    state = load_state(checkpoints(run)[-1])
     assert {"dcgan": {"generator", "discriminator"}, "vae": {"vae"}}[kind] <= set(state)
     if kind == "dcgan":
         assert "variety" in log[7]

@@ -191,7 +191,7 @@ def test_what_no_card_knows_cannot_be_learned(cards):
         DiffusionLearner(BOTH, replace(cards, darkness=None))
     with pytest.raises(ValueError, match=r"conditions names covered, and .* have no masks"):
         DiffusionLearner(BOTH, replace(cards, pixels=cards.pixels[:, :3]))
-    with pytest.raises(ValueError, match="must be .covered. or .darkness."):
+    with pytest.raises(ValueError, match="must be 'covered' or 'darkness'"):
         TrainingConfig(conditions=("size",))
 
 

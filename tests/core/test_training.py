@@ -8,8 +8,7 @@ import sys
 import pytest
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
-from safetensors.torch import load_file
-from training_runs import assert_equal_weights, start, wait_for_step, weights
+from training_runs import assert_equal_weights, raw_weights, start, wait_for_step, weights
 
 from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.core.batches import batch_indices, steps_per_epoch, total_train_steps
@@ -41,7 +40,7 @@ def test_a_run_folder_holds_all_that_is_promised(trained_run, cards):
 
 
 def test_saved_weights_are_the_average(trained_run):
-    raw = load_file(trained_run / "checkpoints/step_000008/model.safetensors")
+    raw = raw_weights(trained_run / "checkpoints/step_000008")
     saved = weights(trained_run)
     assert any(not torch.equal(raw[name], saved[name]) for name in saved)
 
@@ -204,7 +203,7 @@ def test_several_averages_are_kept_to_choose_from(cards, tmp_path):
     config = SMOKE.replace(max_train_steps=40, ema_decay=0.99, other_ema_decays=(0.5,), save_model_epochs=100)
     for _ in train(config, cards, tmp_path / "run"):
         pass
-    raw = load_file(checkpoints(tmp_path / "run")[-1] / "model.safetensors")
+    raw = raw_weights(checkpoints(tmp_path / "run")[-1])
     far = {}
     for decay in (None, 0.5):
         unet = load_model(tmp_path / "run", ema_decay=decay).unet

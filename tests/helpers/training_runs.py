@@ -42,3 +42,9 @@ def wait_for_step(run, step, process):
             return
         time.sleep(0.01)
     pytest.fail(f"step {step} did not come: {process.communicate()[0]}")
+
+
+def raw_weights(checkpoint):
+    """The net's weights that a checkpoint goes on from, not averaged."""
+    state = load_file(checkpoint / "state.safetensors")
+    return {name.removeprefix("unet."): value for name, value in state.items() if name.startswith("unet.")}

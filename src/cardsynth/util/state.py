@@ -45,7 +45,7 @@ def _strip(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
         tensors[key] = value.detach().cpu().contiguous()
         return {"channels_last" if _is_channels_last(value) else "tensor": key}
     if isinstance(value, Mapping):  # as pairs, since JSON would turn whole-number keys into texts
-        return {"pairs": [[name, _strip(item, f"{key}.{name}", tensors)] for name, item in value.items()]}
+        return {"pairs": [[name, _strip(item, f"{key}.{name}".lstrip("."), tensors)] for name, item in value.items()]}
     if isinstance(value, list | tuple):
         items = [_strip(item, f"{key}.{number}", tensors) for number, item in enumerate(value)]
         return {"tuple" if isinstance(value, tuple) else "list": items}
