@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:mode collapse")
 
 KINDS = {"dcgan": "generator", "vae": "vae"}
 DCGAN = get_preset("smoke_dcgan")
+VARIED = DCGAN.replace(max_train_steps=40, save_image_epochs=100, mixed_precision="no")
 
 
 @pytest.fixture(params=KINDS)
@@ -110,17 +111,30 @@ def test_other_settings_and_other_kinds_are_not_resumed(baseline_runs, cards):
 
 def test_a_vae_learns(cards, tmp_path):
     config = get_preset("smoke_vae").replace(max_train_steps=120, save_image_epochs=100, save_model_epochs=100)
+    config = config.replace(mixed_precision="no")
     losses = [step.reconstruction for step in train(config, cards, tmp_path / "run")]
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
-def painting_over(learner):
-    """Make the generator draw one card whatever its latents, as collapsed ones do."""
+def scale_contrast(learner, factor):
+    """Multiply what the generator's last layer makes of a latent, in the average too."""
     generator = learner.nets["generator"]
     name = f"layers.{len(generator.layers) - 1}.weight"
     with torch.no_grad():
-        dict(generator.named_parameters())[name].zero_()
-        learner.average.shadow_params[[other for other, _ in generator.named_parameters()].index(name)].zero_()
+        dict(generator.named_parameters())[name].mul_(factor)
+        learner.average.shadow_params[[other for other, _ in generator.named_parameters()].index(name)].mul_(factor)
+
+
+def painting_over(learner):
+    """Make the generator draw one card whatever its latents, as collapsed ones do."""
+    scale_contrast(learner, 0)
+
+
+def varied_trainer(cards, run):
+    """A trainer whose generator draws cards of black and white that differ from the start, whatever it learns."""
+    trainer = Trainer(VARIED, cards, run, False, False)
+    scale_contrast(trainer.learner, 50)
+    return trainer
 
 
 def breaking(learner):
@@ -129,10 +143,9 @@ def breaking(learner):
         learner.nets["generator"].project.weight.fill_(math.inf)
 
 
-def trained_with(plant, at, cards, run, **settings):
+def trained_with(plant, at, cards, run):
     """Train to the end, and spoil the generator before each of the steps `at`, as often as one comes to it."""
-    trainer = Trainer(DCGAN.replace(max_train_steps=40, save_image_epochs=100, **settings), cards, run, False, False)
-    seen = []
+    trainer, seen = varied_trainer(cards, run), []
     for step in trainer.steps():
         seen.append(step.step)
         if step.step in at:
@@ -171,7 +184,7 @@ def test_a_run_that_collapses_again_and_again_ends_with_advice(cards, tmp_path):
 
 def test_a_run_stopped_in_a_collapse_goes_on_from_before_it(cards, tmp_path):
     run = tmp_path / "run"
-    trainer = Trainer(DCGAN.replace(max_train_steps=40, save_image_epochs=100), cards, run, False, False)
+    trainer = varied_trainer(cards, run)
     for step in trainer.steps():
         if step.step == 18:
             painting_over(trainer.learner)
@@ -181,7 +194,7 @@ def test_a_run_stopped_in_a_collapse_goes_on_from_before_it(cards, tmp_path):
     trainer.close()
     assert checkpoints(run)[-1].name == "step_000019"
     with pytest.warns(UserWarning, match="goes on from step 16"):
-        last = finish(train(DCGAN.replace(max_train_steps=40, save_image_epochs=100), cards, run, resume=True))
+        last = finish(train(VARIED, cards, run, resume=True))
     assert last.step == 40
 
 

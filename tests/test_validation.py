@@ -14,7 +14,9 @@ from cardsynth.runs import load_model, read_log
 from cardsynth.training import train
 from cardsynth.validation import Validation, hold_out
 
-CONFIG = get_preset("smoke").replace(kid_epochs=1, kid_cards=40, train_batch_size=80, max_train_steps=6)
+CONFIG = get_preset("smoke").replace(
+    kid_epochs=1, kid_cards=40, train_batch_size=80, max_train_steps=6, mixed_precision="no"
+)
 
 
 @pytest.fixture(scope="module")
