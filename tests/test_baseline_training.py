@@ -69,6 +69,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(kind, baseline_runs, cards, t
         assert (run / "samples" / name).read_bytes() == (baseline_runs[kind] / "samples" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_dcgan_goes_on_to_the_same_weights(card_folder, baseline_runs, cards, tmp_path):
     run = tmp_path / "run"
     process = start(card_folder, run, "--preset=smoke_dcgan")
@@ -109,6 +110,7 @@ def test_other_settings_and_other_kinds_are_not_resumed(baseline_runs, cards):
             next(train(get_preset(other), cards, baseline_runs["dcgan"], resume=True))
 
 
+@pytest.mark.slow
 def test_a_vae_learns(cards, tmp_path):
     config = get_preset("smoke_vae").replace(max_train_steps=120, save_image_epochs=100, save_model_epochs=100)
     config = config.replace(learning_rate=5e-3, mixed_precision="no")
@@ -154,6 +156,7 @@ def trained_with(plant, at, cards, run):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "said", "noticed"),
     [(painting_over, r"cards differ 0\.0\d times as much", 24), (breaking, "figures are not finite", 19)],
@@ -171,6 +174,7 @@ def test_a_collapsed_run_is_rolled_back(plant, said, noticed, cards, tmp_path):
     assert all(value.isfinite().all() for value in weights(tmp_path / "run", "generator").values())
 
 
+@pytest.mark.slow
 def test_a_run_that_collapses_again_and_again_ends_with_advice(cards, tmp_path):
     run = tmp_path / "run"
     with (
@@ -182,6 +186,7 @@ def test_a_run_that_collapses_again_and_again_ends_with_advice(cards, tmp_path):
     assert all(value.isfinite().all() for value in weights(run, "generator").values())
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_a_collapse_goes_on_from_before_it(cards, tmp_path):
     run = tmp_path / "run"
     trainer = varied_trainer(cards, run)

@@ -204,6 +204,7 @@ def bars(count):
     return Cards(pixels, torch.zeros(count, dtype=torch.long))
 
 
+@pytest.mark.slow
 def test_a_net_without_classes_learns_how_much_to_cover(tmp_path):
     config = SMOKE.replace(
         conditions=("covered",),

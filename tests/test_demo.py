@@ -1,11 +1,14 @@
 """The demo from nothing to its page, small, and once more."""
 
 import datasets
+import pytest
 
 from cardsynth import features
 from cardsynth.config import get_preset
 from cardsynth.demo import run_demo
 from cardsynth.summary import read_evaluation
+
+pytestmark = pytest.mark.slow
 
 
 def test_from_nothing_to_a_page_and_again_at_once(tmp_path, monkeypatch, capsys):

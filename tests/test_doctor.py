@@ -108,6 +108,7 @@ def write_log(run, losses):
     (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+@pytest.mark.slow
 class TestSoundRuns:
     def test_a_sound_run_has_no_findings(self, sound_run, cards):
         diagnosis = diagnose(sound_run, cards, progress=False)
@@ -133,6 +134,7 @@ class TestSoundRuns:
         assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
+@pytest.mark.slow
 class TestPlantedFaults:
     def test_one_colour(self, run, cards):
         def collapse(weights):
@@ -309,6 +311,7 @@ class TestPlantedFaults:
         assert names(run) == [f"masks are {kind}"]
 
 
+@pytest.mark.slow
 class TestMissingParts:
     def test_each_is_named_and_the_rest_is_looked_at(self, run):
         shutil.rmtree(run / "checkpoints")
@@ -362,6 +365,7 @@ class TestMissingParts:
             diagnose(tmp_path)
 
 
+@pytest.mark.slow
 class TestCommand:
     def test_it_prints_the_findings_and_fails_on_errors_alone(self, run, card_folder, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["cardsynth", "doctor", str(run), "--real", str(card_folder), "--cards", "15"])
@@ -400,6 +404,7 @@ class TestMeasures:
         values[[60, 199]] = 10
         assert spikes(values).tolist() == [60, 199]
 
+    @pytest.mark.slow
     def test_the_way_behind_does_not_count_what_averaging_takes_out(self, sound_run):
         whole = examine(sound_run, progress=False)
         generator = torch.Generator().manual_seed(0)

@@ -16,6 +16,8 @@ from cardsynth.render import draw_cards, render_cards
 from cardsynth.report import check_place, write_report
 from cardsynth.summary import in_short
 
+pytestmark = pytest.mark.slow
+
 
 def draw(count, seed):
     return stack_cards(draw_cards(count, (40, 32), seed=seed, workers=1))

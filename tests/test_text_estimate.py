@@ -12,6 +12,8 @@ from cardsynth.text_estimate import estimate_text
 from cardsynth.text_learner import Encoded, TextLearner
 from cardsynth.text_model import TextModelError, encode_prompts, open_base, text_encoders
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def one_five(tmp_path_factory):

@@ -68,6 +68,7 @@ def test_a_plain_pipeline_opens_an_rgb_run(cards, tmp_path):
     assert picture.size == (32, 40)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(tmp_path):
     """Noise that is not predicted at all has an error of 1; on cards of one grey a net soon tells it from the card."""
     grey = Cards(torch.full((16, 3, 40, 32), 200, dtype=torch.uint8), torch.zeros(16, dtype=torch.long))
@@ -119,6 +120,7 @@ def unbroken(cards, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL and SIGTERM are POSIX signals")
 @pytest.mark.parametrize("kill", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_a_killed_run_resumes_to_the_same_weights(kill, card_folder, cards, unbroken, tmp_path):
@@ -143,6 +145,7 @@ def test_a_killed_run_resumes_to_the_same_weights(kill, card_folder, cards, unbr
     assert [row["loss"] for row in read_log(run)] == [row["loss"] for row in read_log(unbroken)]
 
 
+@pytest.mark.slow
 def test_closing_the_generator_saves_a_checkpoint(cards, unbroken, tmp_path):
     config, run = SMOKE.replace(max_train_steps=60), tmp_path / "run"
     steps = train(config, cards, run)
@@ -234,6 +237,7 @@ def test_memory_for_not_even_one_card_ends_the_run(cards, tmp_path, monkeypatch)
         next(train(SMOKE, cards, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_several_averages_are_kept_to_choose_from(cards, tmp_path):
     config = SMOKE.replace(max_train_steps=40, ema_decay=0.99, other_ema_decays=(0.5,), save_model_epochs=100)
     config = config.replace(mixed_precision="no")
@@ -278,6 +282,7 @@ def test_a_compiled_net_is_what_trains(cards, tmp_path, monkeypatch):
     assert len(calls) > 2
 
 
+@pytest.mark.slow
 def test_figures_read_late_are_the_same(cards, tmp_path, monkeypatch, unbroken):
     """As on a GPU, where steps are queued ahead; the last row of an epoch still tells what was saved."""
     monkeypatch.setattr("cardsynth.trainer.steps_ahead", lambda device: 5)
@@ -295,6 +300,7 @@ def test_figures_read_late_are_the_same(cards, tmp_path, monkeypatch, unbroken):
     assert [row["step"] for row in read_log(tmp_path / "stopped")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")
 def test_a_full_disk_leaves_the_last_checkpoint(cards, tmp_path):
     import resource
@@ -317,6 +323,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(cards, tmp_path):
     assert next(train(SMOKE.replace(max_train_steps=30), cards, run, resume=True)).step == 9
 
 
+@pytest.mark.slow
 def test_accumulated_batches_make_one_step(cards, tmp_path):
     """Two batches of four weigh as much as one of eight: a sum in place of the mean would double the loss."""
     config = SMOKE.replace(max_train_steps=24, learning_rate=1e-9, save_image_epochs=1000, save_model_epochs=1000)
@@ -356,6 +363,7 @@ for step in train(config, cards_for(config, sys.argv[1]), sys.argv[2]):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_run(card_folder, tmp_path):
     script, run = tmp_path / "two.py", tmp_path / "run"
     script.write_text(TWO_PROCESSES)

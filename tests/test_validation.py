@@ -51,6 +51,7 @@ def test_held_out_cards_are_not_trained_on(drawn):
     assert set(hold_out(CONFIG.replace(seed=1), drawn)[1].tolist()) != set(held_out.tolist())
 
 
+@pytest.mark.slow
 def test_kid_is_in_the_log_and_shown(drawn, tmp_path, any_time):
     steps = run_to_end(CONFIG, drawn, tmp_path / "run")
     rows = read_log(tmp_path / "run")
@@ -62,6 +63,7 @@ def test_kid_is_in_the_log_and_shown(drawn, tmp_path, any_time):
     assert "kid" not in rows[0]
 
 
+@pytest.mark.slow
 def test_measuring_leaves_no_trace_in_the_weights(drawn, tmp_path, any_time, monkeypatch):
     run_to_end(CONFIG, drawn, tmp_path / "watched")
     monkeypatch.setattr(validation, "TIME_SHARE", 0.0)
@@ -71,6 +73,7 @@ def test_measuring_leaves_no_trace_in_the_weights(drawn, tmp_path, any_time, mon
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_the_same_cards(drawn, tmp_path, any_time):
     whole = run_to_end(CONFIG, drawn, tmp_path / "whole")
     run_to_end(CONFIG.replace(max_train_steps=2), drawn, tmp_path / "parts")
@@ -80,6 +83,7 @@ def test_a_resumed_run_goes_on_with_the_same_cards(drawn, tmp_path, any_time):
     assert rows[0]["loss"] == whole[0].loss
 
 
+@pytest.mark.slow
 def test_it_is_measured_where_a_tenth_of_the_time_allows_it(drawn):
     _, held_out = hold_out(CONFIG, drawn)
     found = Validation(CONFIG.replace(kid_epochs=5), drawn, held_out, before=9.0)
@@ -91,6 +95,7 @@ def test_it_is_measured_where_a_tenth_of_the_time_allows_it(drawn):
     assert not found.is_due(5, False, 89)
 
 
+@pytest.mark.slow
 def test_an_untrained_model_is_far_from_real_cards(drawn, trained_run):
     _, held_out = hold_out(CONFIG, drawn)
     found = Validation(CONFIG, drawn, held_out)
