@@ -1,5 +1,6 @@
 """Cards and a trained run that many tests share."""
 
+import os
 import shutil
 import sys
 import warnings
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from pictures import make_flat, make_labelled
 from tiny_diffusion import make_stable_diffusion
 
@@ -25,6 +27,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CARDSYNTH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _same_threads_everywhere() -> Iterator[None]:
+    """Use two PyTorch threads on any machine, in processes that tests start too; OMP_NUM_THREADS overrides it.
+
+    The number of threads decides how a batch is split, and so the rounding and the course of a training.
+    """
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "2"))
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

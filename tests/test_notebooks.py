@@ -96,6 +96,7 @@ def parsed(cell):
     return ast.parse("\n".join(line for line in cell.source.splitlines() if not line.startswith("%")))
 
 
+@pytest.mark.slow
 def test_notebooks_leave_the_folders_that_the_next_ones_take(executed):
     folder, _ = executed
     drawn = read_metadata(folder / "runs/demo_cards/metadata.jsonl")
@@ -118,6 +119,7 @@ def test_notebooks_leave_the_folders_that_the_next_ones_take(executed):
     assert (folder / "runs/demo/evaluation.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_pairs_to_rate_and_simulated_ratings_are_left_and_nobody_rated(executed):
     left = executed[0] / "runs/similarity"
     assert {path.name for path in left.iterdir()} == {"pictures", "simulated.csv"}
@@ -128,6 +130,7 @@ def test_pairs_to_rate_and_simulated_ratings_are_left_and_nobody_rated(executed)
     assert (len(ratings), len(named)) == (45, 16)
 
 
+@pytest.mark.slow
 def test_adapters_pictures_and_their_log_are_left(executed):
     folder, _ = executed
     assert read_manifest(folder / "runs/text")["steps"] == 3
@@ -140,6 +143,7 @@ def test_adapters_pictures_and_their_log_are_left(executed):
     assert len((folder / "runs/text_log.csv").read_text().splitlines()) == 11
 
 
+@pytest.mark.slow
 def test_a_trial_is_left_with_what_it_shows(executed):
     left = executed[0] / "runs/trial_small"
     assert "of 4 ways to add synthetic cards" in (left / "trial.md").read_text()
@@ -147,6 +151,7 @@ def test_a_trial_is_left_with_what_it_shows(executed):
     assert len(list((left / "results").iterdir())) == 10
 
 
+@pytest.mark.slow
 def test_a_comparison_is_left_with_its_models_and_tables(executed):
     left = executed[0] / "runs/compare_models"
     assert len(list((left / "runs").glob("*/evaluation.json"))) == 3
@@ -155,11 +160,13 @@ def test_a_comparison_is_left_with_its_models_and_tables(executed):
     assert "label_dropout" in (executed[0] / "runs/dropout/sweep.md").read_text()
 
 
+@pytest.mark.slow
 def test_films_are_left(executed):
     films = executed[0] / "generated_cards/demo_films"
     assert {path.name: len(list(read_film(path))) for path in films.iterdir()} == {"walk.mp4": 6, "walk.gif": 6}
 
 
+@pytest.mark.slow
 def test_notebooks_write_nothing_else(executed):
     folder, _ = executed
     assert {path.name for path in folder.iterdir()} == {"notebooks", "runs", "generated_cards"}
@@ -171,6 +178,7 @@ def test_notebooks_write_nothing_else(executed):
     assert {path.name for path in (folder / "notebooks").iterdir()} == {path.name for path in NOTEBOOKS}
 
 
+@pytest.mark.slow
 def test_notebooks_show_what_they_make(executed):
     _, notebooks = executed
     pictures = [
@@ -180,6 +188,7 @@ def test_notebooks_show_what_they_make(executed):
     assert all(count >= 3 for count in pictures), pictures
 
 
+@pytest.mark.slow
 def test_a_cleaned_notebook_is_fit_to_be_committed(executed):
     folder, notebooks = executed
     for notebook in notebooks:

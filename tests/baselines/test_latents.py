@@ -49,11 +49,13 @@ def test_a_walk_comes_by_each_seed(model):
     assert torch.equal(frames[20], alone(model, 6, "SMALL"))
 
 
+@pytest.mark.slow
 def test_cards_are_varied_up_to_the_seeds_own(model):
     cards = torch.stack([alone(model, seed, "SMALL") for seed in (7, 8)])
     assert torch.equal(vary(model, cards, 1.0, [1, 2], "SMALL")[1], alone(model, 2, "SMALL"))
 
 
+@pytest.mark.slow
 def test_a_gans_own_cards_are_found_again(model):
     if model.encode is not None:
         pytest.skip("a VAE has an encoder, which takes training to find anything")

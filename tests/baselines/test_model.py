@@ -170,6 +170,7 @@ def test_what_only_diffusion_can_do_is_refused_in_words(run, model, cards):
         estimate_run(model.config, cards)
 
 
+@pytest.mark.slow
 def test_commands_train_and_generate(cardsynth, card_folder, tmp_path):
     for kind in KINDS:
         run, made = tmp_path / kind, tmp_path / f"{kind}_cards"

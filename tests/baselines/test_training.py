@@ -20,6 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:mode collapse")
 
 KINDS = {"dcgan": "generator", "vae": "vae"}
 DCGAN = get_preset("smoke_dcgan")
+VARIED = DCGAN.replace(max_train_steps=40, save_image_epochs=100, mixed_precision="no")
 
 
 @pytest.fixture(params=KINDS)
@@ -67,6 +68,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(kind, baseline_runs, cards, t
         assert (run / "samples" / name).read_bytes() == (baseline_runs[kind] / "samples" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_dcgan_goes_on_to_the_same_weights(card_folder, baseline_runs, cards, tmp_path):
     run = tmp_path / "run"
     process = start(card_folder, run, "--preset=smoke_dcgan")
@@ -107,19 +109,33 @@ def test_other_settings_and_other_kinds_are_not_resumed(baseline_runs, cards):
             next(train(get_preset(other), cards, baseline_runs["dcgan"], resume=True))
 
 
+@pytest.mark.slow
 def test_a_vae_learns(cards, tmp_path):
     config = get_preset("smoke_vae").replace(max_train_steps=120, save_image_epochs=100, save_model_epochs=100)
+    config = config.replace(learning_rate=5e-3, mixed_precision="no")
     losses = [step.reconstruction for step in train(config, cards, tmp_path / "run")]
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
-def painting_over(learner):
-    """Make the generator draw one card whatever its latents, as collapsed ones do."""
+def scale_contrast(learner, factor):
+    """Multiply what the generator's last layer makes of a latent, in the average too."""
     generator = learner.nets["generator"]
     name = f"layers.{len(generator.layers) - 1}.weight"
     with torch.no_grad():
-        dict(generator.named_parameters())[name].zero_()
-        learner.average.shadow_params[[other for other, _ in generator.named_parameters()].index(name)].zero_()
+        dict(generator.named_parameters())[name].mul_(factor)
+        learner.average.shadow_params[[other for other, _ in generator.named_parameters()].index(name)].mul_(factor)
+
+
+def painting_over(learner):
+    """Make the generator draw one card whatever its latents, as collapsed ones do."""
+    scale_contrast(learner, 0)
+
+
+def varied_trainer(cards, run):
+    """A trainer whose generator draws cards of black and white that differ from the start, whatever it learns."""
+    trainer = Trainer(VARIED, cards, run, False, False)
+    scale_contrast(trainer.learner, 50)
+    return trainer
 
 
 def breaking(learner):
@@ -128,10 +144,9 @@ def breaking(learner):
         learner.nets["generator"].project.weight.fill_(math.inf)
 
 
-def trained_with(plant, at, cards, run, **settings):
+def trained_with(plant, at, cards, run):
     """Train to the end, and spoil the generator before each of the steps `at`, as often as one comes to it."""
-    trainer = Trainer(DCGAN.replace(max_train_steps=40, save_image_epochs=100, **settings), cards, run, False, False)
-    seen = []
+    trainer, seen = varied_trainer(cards, run), []
     for step in trainer.steps():
         seen.append(step.step)
         if step.step in at:
@@ -140,6 +155,7 @@ def trained_with(plant, at, cards, run, **settings):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "said", "noticed"),
     [(painting_over, r"cards differ 0\.0\d times as much", 24), (breaking, "figures are not finite", 19)],
@@ -157,6 +173,7 @@ def test_a_collapsed_run_is_rolled_back(plant, said, noticed, cards, tmp_path):
     assert all(value.isfinite().all() for value in weights(tmp_path / "run", "generator").values())
 
 
+@pytest.mark.slow
 def test_a_run_that_collapses_again_and_again_ends_with_advice(cards, tmp_path):
     run = tmp_path / "run"
     with (
@@ -168,9 +185,10 @@ def test_a_run_that_collapses_again_and_again_ends_with_advice(cards, tmp_path):
     assert all(value.isfinite().all() for value in weights(run, "generator").values())
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_a_collapse_goes_on_from_before_it(cards, tmp_path):
     run = tmp_path / "run"
-    trainer = Trainer(DCGAN.replace(max_train_steps=40, save_image_epochs=100), cards, run, False, False)
+    trainer = varied_trainer(cards, run)
     for step in trainer.steps():
         if step.step == 18:
             painting_over(trainer.learner)
@@ -180,7 +198,7 @@ def test_a_run_stopped_in_a_collapse_goes_on_from_before_it(cards, tmp_path):
     trainer.close()
     assert checkpoints(run)[-1].name == "step_000019"
     with pytest.warns(UserWarning, match="goes on from step 16"):
-        last = finish(train(DCGAN.replace(max_train_steps=40, save_image_epochs=100), cards, run, resume=True))
+        last = finish(train(VARIED, cards, run, resume=True))
     assert last.step == 40
 
 

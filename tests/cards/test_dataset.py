@@ -219,6 +219,7 @@ def test_pixels_go_to_a_gpu_where_they_leave_room(monkeypatch, free, fits):
     assert moved == [(torch.uint8, "cuda:0")] * fits + [(torch.int64, "cuda:0")]
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("share", [1.0, 0.0])
 def test_batches_on_a_gpu(monkeypatch, share):

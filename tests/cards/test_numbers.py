@@ -205,6 +205,7 @@ def bars(count):
     return Cards(pixels, torch.zeros(count, dtype=torch.long))
 
 
+@pytest.mark.slow
 def test_a_net_without_classes_learns_how_much_to_cover(tmp_path):
     config = SMOKE.replace(
         conditions=("covered",),
@@ -217,6 +218,7 @@ def test_a_net_without_classes_learns_how_much_to_cover(tmp_path):
         num_inference_steps=8,
         ema_decay=0.9,
         save_model_epochs=1000,
+        mixed_precision="no",
     )
     model = load_model(trained(config, bars(60), tmp_path / "run"))
     asked = np.linspace(0.1, 0.9, 20)

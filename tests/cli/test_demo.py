@@ -1,11 +1,14 @@
 """The demo from nothing to its page, small, and once more."""
 
 import datasets
+import pytest
 
 from cardsynth.cli.demo import run_demo
 from cardsynth.evaluation import features
 from cardsynth.evaluation.summary import read_evaluation
 from cardsynth.models import get_preset
+
+pytestmark = pytest.mark.slow
 
 
 def test_from_nothing_to_a_page_and_again_at_once(tmp_path, monkeypatch, capsys):

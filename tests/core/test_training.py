@@ -56,12 +56,12 @@ def test_a_plain_pipeline_opens_an_rgb_run(cards, tmp_path):
     assert picture.size == (32, 40)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(cards, tmp_path):
     """Noise that is not predicted at all has an error of 1."""
     config = SMOKE.replace(prediction_type="epsilon", beta_schedule="linear", loss_weighting="none", learning_rate=3e-3)
-    config = config.replace(
-        patch_size=1, max_train_steps=100, train_batch_size=8, save_image_epochs=1000, save_model_epochs=1000
-    )
+    config = config.replace(patch_size=1, max_train_steps=100, train_batch_size=8, mixed_precision="no")
+    config = config.replace(save_image_epochs=1000, save_model_epochs=1000)
     losses = [step.loss for step in train(config, cards, tmp_path / "run")]
     assert sum(losses[:5]) / 5 > 0.9
     assert sum(losses[-10:]) / 10 < 0.5
@@ -84,6 +84,7 @@ def unbroken(cards, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL and SIGTERM are POSIX signals")
 @pytest.mark.parametrize("kill", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_a_killed_run_resumes_to_the_same_weights(kill, card_folder, cards, unbroken, tmp_path):
@@ -108,6 +109,7 @@ def test_a_killed_run_resumes_to_the_same_weights(kill, card_folder, cards, unbr
     assert [row["loss"] for row in read_log(run)] == [row["loss"] for row in read_log(unbroken)]
 
 
+@pytest.mark.slow
 def test_closing_the_generator_saves_a_checkpoint(cards, unbroken, tmp_path):
     config, run = SMOKE.replace(max_train_steps=60), tmp_path / "run"
     steps = train(config, cards, run)
@@ -199,8 +201,10 @@ def test_memory_for_not_even_one_card_ends_the_run(cards, tmp_path, monkeypatch)
         next(train(SMOKE, cards, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_several_averages_are_kept_to_choose_from(cards, tmp_path):
     config = SMOKE.replace(max_train_steps=40, ema_decay=0.99, other_ema_decays=(0.5,), save_model_epochs=100)
+    config = config.replace(mixed_precision="no")
     for _ in train(config, cards, tmp_path / "run"):
         pass
     raw = raw_weights(checkpoints(tmp_path / "run")[-1])
@@ -242,6 +246,7 @@ def test_a_compiled_net_is_what_trains(cards, tmp_path, monkeypatch):
     assert len(calls) > 2
 
 
+@pytest.mark.slow
 def test_figures_read_late_are_the_same(cards, tmp_path, monkeypatch, unbroken):
     """As on a GPU, where steps are queued ahead; the last row of an epoch still tells what was saved."""
     monkeypatch.setattr("cardsynth.core.trainer.steps_ahead", lambda device: 5)
@@ -259,6 +264,7 @@ def test_figures_read_late_are_the_same(cards, tmp_path, monkeypatch, unbroken):
     assert [row["step"] for row in read_log(tmp_path / "stopped")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")
 def test_a_full_disk_leaves_the_last_checkpoint(cards, tmp_path):
     import resource
@@ -281,9 +287,11 @@ def test_a_full_disk_leaves_the_last_checkpoint(cards, tmp_path):
     assert next(train(SMOKE.replace(max_train_steps=30), cards, run, resume=True)).step == 9
 
 
+@pytest.mark.slow
 def test_accumulated_batches_make_one_step(cards, tmp_path):
     """Two batches of four weigh as much as one of eight: a sum in place of the mean would double the loss."""
     config = SMOKE.replace(max_train_steps=24, learning_rate=1e-9, save_image_epochs=1000, save_model_epochs=1000)
+    config = config.replace(mixed_precision="no")
     whole = list(train(config.replace(train_batch_size=8), cards, tmp_path / "whole"))
     halves = config.replace(train_batch_size=4, gradient_accumulation_steps=2)
     parts = list(train(halves, cards, tmp_path / "parts"))
@@ -319,6 +327,7 @@ for step in train(config, read_cards(sys.argv[1], config.reading), sys.argv[2]):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_run(card_folder, tmp_path):
     script, run = tmp_path / "two.py", tmp_path / "run"
     script.write_text(TWO_PROCESSES)

@@ -20,6 +20,7 @@ def blank(config, channels=3):
     return Cards(torch.zeros(2, channels, *config.size, dtype=torch.uint8), torch.zeros(2, dtype=torch.long))
 
 
+@pytest.mark.slow
 def test_the_published_nets_arithmetic():
     """The published step is known to take 7.45 TFLOP: 16 cards of 160x128, forward and backward."""
     parameters, flops = net_size(PUBLISHED, 3, 0)
@@ -28,6 +29,7 @@ def test_the_published_nets_arithmetic():
     assert net_size(LARGE, 3, 0)[1] == pytest.approx(4 * flops, rel=0.01)
 
 
+@pytest.mark.slow
 def test_memory_grows_with_cards_and_shrinks_with_checkpointing():
     needed = [training_memory(LARGE, 3, 0, size, half_precision=True) for size in (2, 4, 8)]
     assert needed[2] - needed[1] == pytest.approx(2 * (needed[1] - needed[0]), rel=0.1)
@@ -55,6 +57,7 @@ def test_counted_activations_are_what_a_step_keeps():
     assert 1 <= counted / sum(kept.values()) < 1.5
 
 
+@pytest.mark.slow
 def test_what_an_ordinary_card_holds():
     """Batch 8 at 320x256 within 12 GB with checkpointing, and fewer cards at a time without."""
     cards = blank(LARGE)
@@ -65,6 +68,7 @@ def test_what_an_ordinary_card_holds():
     assert "not timed" in text
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_is_refused_with_what_does():
     config = LARGE.replace(block_out_channels=(64, 64, 64, 64, 64, 64))
     with pytest.raises(EstimateError, match=r"one card of 320x256 at a time needs .*fits with gradient_checkpointing"):

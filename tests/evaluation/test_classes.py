@@ -20,6 +20,7 @@ def test_figures_by_hand():
     assert found.chance == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_a_vector_classifier_learns_and_says_what_it_chose():
     cards = stack_cards(draw_cards(200, (40, 32), seed=0, styles=("a",), workers=1))
     found = train_vector_classifier(cards)
@@ -33,6 +34,7 @@ def test_a_vector_classifier_learns_and_says_what_it_chose():
     assert torch.equal(again.say(unseen), found.say(unseen))
 
 
+@pytest.mark.slow
 def test_settings_are_not_chosen_on_what_cannot_be_learnt():
     """Labels that have nothing to do with the pictures: accuracy on unseen cards is what guessing gives."""
     cards = stack_cards(draw_cards(150, (40, 32), seed=0, styles=("a",), workers=1))

@@ -40,6 +40,7 @@ def jittered(pixels, seed=0):
     return torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", [0, 10, 50, 100])
 def test_the_share_of_planted_copies_is_found(training, held_out, copied):
     made = drawn(100, 20_000)
@@ -53,6 +54,7 @@ def test_the_share_of_planted_copies_is_found(training, held_out, copied):
     assert (nearest.index[:copied] == torch.arange(copied)).float().mean().item() >= 0.95 or not copied
 
 
+@pytest.mark.slow
 def test_few_real_cards_are_taken_for_copies(training):
     many = copying(nearest_in_pixels(drawn(400, 30_000), training), nearest_in_pixels(drawn(400, 40_000), training), "")
     assert many.held_out_share.value < 0.02

@@ -16,6 +16,8 @@ from cardsynth.evaluation.summary import in_short
 from cardsynth.plots.report import check_place, write_report
 from cardsynth.render.draw import draw_cards, render_cards
 
+pytestmark = pytest.mark.slow
+
 
 def draw(count, seed):
     return stack_cards(draw_cards(count, (40, 32), seed=seed, workers=1))

@@ -33,6 +33,7 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "STEPS", 15)
 
 
+@pytest.mark.slow
 def test_cardnet_is_the_same_again_from_its_cache_and_from_its_seed(drawn, fresh, tmp_path, monkeypatch):
     net = build_features("cardnet", drawn)
     (kept,) = (tmp_path / "cache").glob("*.safetensors")
@@ -97,6 +98,7 @@ def test_inception_is_asked_for_where_it_is_missing_and_refused_where_it_is_anot
         build_features("inception-2015-12-05", drawn, weights=other)
 
 
+@pytest.mark.slow
 def test_inception_of_any_weights_gives_2048_features(tmp_path, monkeypatch, fresh):
     """The weights are not here, so those of the same net as it is before training stand in for them."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3

@@ -13,7 +13,9 @@ from cardsynth.evaluation.while_training import KidMeasurement, hold_out
 from cardsynth.models import get_preset, train
 from cardsynth.render.draw import draw_cards
 
-CONFIG = get_preset("smoke").replace(kid_epochs=1, kid_cards=40, train_batch_size=80, max_train_steps=6)
+CONFIG = get_preset("smoke").replace(
+    kid_epochs=1, kid_cards=40, train_batch_size=80, max_train_steps=6, mixed_precision="no"
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,7 @@ def test_held_out_cards_are_not_trained_on(drawn):
     assert set(hold_out(CONFIG.replace(seed=1), drawn)[1].tolist()) != set(held_out.tolist())
 
 
+@pytest.mark.slow
 def test_kid_is_in_the_log_and_shown(drawn, tmp_path, any_time):
     steps = run_to_end(CONFIG, drawn, tmp_path / "run")
     rows = read_log(tmp_path / "run")
@@ -59,6 +62,7 @@ def test_kid_is_in_the_log_and_shown(drawn, tmp_path, any_time):
     assert "kid" not in rows[0]
 
 
+@pytest.mark.slow
 def test_measuring_leaves_no_trace_in_the_weights(drawn, tmp_path, any_time, monkeypatch):
     run_to_end(CONFIG, drawn, tmp_path / "watched")
     monkeypatch.setattr(validation, "TIME_SHARE", 0.0)
@@ -68,6 +72,7 @@ def test_measuring_leaves_no_trace_in_the_weights(drawn, tmp_path, any_time, mon
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_the_same_cards(drawn, tmp_path, any_time):
     whole = run_to_end(CONFIG, drawn, tmp_path / "whole")
     run_to_end(CONFIG.replace(max_train_steps=2), drawn, tmp_path / "parts")
@@ -77,6 +82,7 @@ def test_a_resumed_run_goes_on_with_the_same_cards(drawn, tmp_path, any_time):
     assert rows[0]["loss"] == whole[0].loss
 
 
+@pytest.mark.slow
 def test_it_is_measured_where_a_tenth_of_the_time_allows_it(drawn):
     _, held_out = hold_out(CONFIG, drawn)
     found = KidMeasurement(CONFIG.replace(kid_epochs=5), drawn, held_out, before=9.0)
@@ -88,6 +94,7 @@ def test_it_is_measured_where_a_tenth_of_the_time_allows_it(drawn):
     assert not found.is_due(5, False, 89)
 
 
+@pytest.mark.slow
 def test_an_untrained_model_is_far_from_real_cards(drawn, trained_run):
     _, held_out = hold_out(CONFIG, drawn)
     found = KidMeasurement(CONFIG, drawn, held_out)

@@ -26,6 +26,7 @@ def client(place):
         yield client
 
 
+@pytest.mark.slow
 def test_pushed_rgb_run_is_pulled_and_opened_by_diffusers(place, client):
     before = contents(place.plain)
     answers = client("""
@@ -60,6 +61,7 @@ answers["equal"] = unet.keys() == trained.keys() and all(torch.equal(unet[key], 
     assert contents(place.plain) == before
 
 
+@pytest.mark.slow
 def test_pushed_cards_open_with_load_dataset(place, client):
     before = contents(place.cards)
     answers = client("""
@@ -86,6 +88,7 @@ answers["rows"] = [
     ]
 
 
+@pytest.mark.slow
 def test_exported_cards_are_pushed_and_open_with_load_dataset(place, client):
     export_cards(place.cards, place.folder / "exported", "hub")
     answers = client("""
@@ -105,6 +108,7 @@ answers["categories"] = cards["train"].features["objects"]["category"].feature.n
     assert "| SMALL | 1 |" in place.hub.repositories["datasets", "alice/exported"].files["README.md"].decode()
 
 
+@pytest.mark.slow
 def test_own_readme_is_kept_and_checkpoints_are_not_pulled(place, client):
     answers = client('attempt("url", lambda: push_run("full run", "alice/full"))')
     repository = place.hub.repositories["models", "alice/full"]
@@ -122,6 +126,7 @@ attempt("no revision", lambda: pull_run("alice/full", revision="v9"))
     assert "no revision v9" in answers["no revision"]
 
 
+@pytest.mark.slow
 def test_refusals_are_explained(place, client):
     place.hub.repositories.pop(("models", "alice/open"), None)
     answers = client("""
@@ -153,6 +158,7 @@ attempt("malformed", lambda: pull_run("runs/alice/nothing"))
     assert ("models", "alice/x") not in place.hub.repositories
 
 
+@pytest.mark.slow
 def test_upload_survives_a_server_that_dies_midway(place, client):
     before, hub = contents(place.full), place.hub
     hub.lfs.clear()
@@ -236,6 +242,7 @@ def test_link_that_leads_out_of_the_folder_is_not_published(place, tmp_path, no_
         push_cards(cards, "alice/cards")
 
 
+@pytest.mark.slow
 def test_a_pushed_damage_finder_is_found_with_anywhere(place, client):
     from cardsynth.finder.config import FinderConfig
     from cardsynth.finder.net import build_finder, save_finder

@@ -18,14 +18,16 @@ def latents(model):
     return latents_of(model, **INVERTIBLE | {"num_inference_steps": 5})
 
 
-def test_a_card_comes_back_from_its_latent(latents, cards):
+def test_a_card_comes_back_from_its_latent(model, cards):
+    """The more steps, the nearer, whatever the net has learned."""
+    latents = latents_of(model, **INVERTIBLE | {"num_inference_steps": 40})
     some, names = cards.pixels[:3], [cards.label_names[label] for label in cards.labels[:3]]
     weights = class_weights(latents, range(3), names)
     points = invert(latents, some, weights)
     assert points.shape == (3, *latents.latent_shape)
     back = psnr(latents.decode(points, weights), some)
     others = psnr(latents.decode(latents.seed_latents(range(3)), weights), some)
-    assert (back > others + 3).all(), (back, others)
+    assert (back > others + 10).all(), (back, others)
 
 
 def test_a_latent_does_not_depend_on_the_other_cards(latents, cards):

@@ -46,6 +46,7 @@ def nearest(corners: np.ndarray, cards) -> float:
     return min(off, default=np.inf) / np.linalg.norm(corners[1] - corners[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ground", GROUNDS)
 def test_cards_are_found_on_every_ground(ground):
     for count in (1, 4):

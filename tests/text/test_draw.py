@@ -96,6 +96,7 @@ def test_the_safety_checker_is_heard_and_counted(run, tmp_path):
     assert not open_text_model(run, base=str(strict), device="cpu", safety_checker=False).checks_safety
 
 
+@pytest.mark.slow
 def test_pushed_adapters_are_pulled_and_loaded_by_diffusers(run, tmp_path):
     with Hub({TOKEN: "alice"}) as hub, hub_client(hub, tmp_path) as client:
         hub.repositories["models", "maker/gated"] = Repository(private=False, gated=True)
@@ -166,6 +167,7 @@ def test_the_model_card_says_where_it_comes_from(run, tmp_path):
     assert str(run.parent) not in local
 
 
+@pytest.mark.slow
 def test_commands_from_scans_to_pictures(cardsynth, run, tmp_path):
     drawn, mine, made = tmp_path / "drawn", tmp_path / "run", tmp_path / "made"
     render_cards(drawn, 8, (40, 24), workers=1)

@@ -12,6 +12,8 @@ from cardsynth.text.learner import Encoded, TextLearner
 from cardsynth.text.model import TextModelError, encode_prompts, open_base, text_encoders
 from cardsynth.util.device import build_accelerator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def one_five(tmp_path_factory):

@@ -64,6 +64,7 @@ def swept(tmp_path_factory):
     return sweep, folder / "out"
 
 
+@pytest.mark.slow
 def test_each_run_is_a_run_folder_and_a_row(swept):
     sweep, out = swept
     rows = {row.run.name: row for row in read_rows(sweep, out)}
@@ -81,6 +82,7 @@ def test_each_run_is_a_run_folder_and_a_row(swept):
     assert read_manifest(out / RUNS / "base+seed=0")["data"]["count"] == 40
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again_and_more_may_be_asked(swept, tmp_path):
     sweep, out = swept
     before = changed_times(out)
@@ -104,6 +106,7 @@ def test_what_is_done_is_not_done_again_and_more_may_be_asked(swept, tmp_path):
     assert before.items() <= changed_times(out).items()
 
 
+@pytest.mark.slow
 def test_tables_figures_and_a_log_that_keeps_remarks(swept, tmp_path):
     sweep, out = swept
     rows = read_rows(sweep, out)
@@ -131,6 +134,7 @@ def test_tables_figures_and_a_log_that_keeps_remarks(swept, tmp_path):
     assert again == noted
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_within_a_run_and_ends_as_an_unbroken_one(tmp_path):
     """Killed while its first run trains, it goes on from the checkpoint."""
     settings = SAID["settings"] | {"max_train_steps": 60, "save_model_epochs": 2, "checkpoints_total_limit": 50}
@@ -161,6 +165,7 @@ def test_a_killed_sweep_goes_on_within_a_run_and_ends_as_an_unbroken_one(tmp_pat
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_leaves_tables_of_what_is_done(swept, tmp_path, monkeypatch, capsys):
     def stopped(*_):
         raise KeyboardInterrupt
@@ -174,6 +179,7 @@ def test_a_stopped_sweep_leaves_tables_of_what_is_done(swept, tmp_path, monkeypa
     assert "3 of 4 runs are done" in (out / "sweep.md").read_text()
 
 
+@pytest.mark.slow
 def test_one_model_of_each_setting_is_shown(swept):
     sweep, out = swept
     rows = read_rows(sweep, out)
@@ -184,12 +190,14 @@ def test_one_model_of_each_setting_is_shown(swept):
         show_samples(sweep, [row for row in rows if row.failed], out)
 
 
+@pytest.mark.slow
 def test_runs_can_be_handed_to_other_processes(swept):
     sweep, out = swept
     work, run = pickle.loads(pickle.dumps((work_of(sweep, out), sweep.runs[2])))
     assert "loss is nan" in work(run)
 
 
+@pytest.mark.slow
 def test_equal_time_gives_each_run_steps_of_its_own_cost(tmp_path):
     wide = {"block_out_channels": [32, 64], "layers_per_block": 3}
     sweep = read_sweep(written(tmp_path, list=[{}, wide, {"learning_rate": 1e-3}], seconds=1.0))
@@ -248,6 +256,7 @@ def test_a_ground_leaves_the_card_as_it_is(tmp_path):
     assert judging_cards(sweep, tmp_path).held_out.size == (30, 24)
 
 
+@pytest.mark.slow
 def test_the_command_lists_what_it_would_do(cardsynth, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, said = cardsynth("sweep", written(tmp_path), "--dry-run", "--workers", 2)

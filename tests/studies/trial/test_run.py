@@ -42,6 +42,7 @@ def trial(data, tmp_path_factory):
     return out, config, run_trial(config, data, out, workers=1)
 
 
+@pytest.mark.slow
 def test_every_arm_is_trained_on_every_draw(trial):
     _, _, results = trial
     assert {(one["arm"], one["draw"]) for one in results} == {(arm, draw) for arm in ARMS for draw in (0, 1)}
@@ -58,6 +59,7 @@ def test_draws_are_of_real_cards_alone_and_larger_ones_hold_smaller_ones(data):
     assert not torch.equal(small.pixels, other.pixels)
 
 
+@pytest.mark.slow
 def test_generators_learn_from_their_draw_alone(trial, data):
     out, _, _ = trial
     for number in (0, 1):
@@ -65,6 +67,7 @@ def test_generators_learn_from_their_draw_alone(trial, data):
         assert manifest["data"]["fingerprint"] == Draw(2, number).cards(data.real).fingerprint
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_goes_on_and_does_nothing_twice(trial, data):
     out, config, results = trial
     kept = {path.name: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.parent != out}
@@ -77,6 +80,7 @@ def test_a_stopped_trial_goes_on_and_does_nothing_twice(trial, data):
     assert {name for name in kept if kept[name] != again[name]} == {lost.name}
 
 
+@pytest.mark.slow
 def test_more_may_be_asked_of_a_trial_but_not_other_settings_or_cards(trial, data):
     out, config, _ = trial
     assert len(run_trial(replace(config, arms=("real",), draws=3), data, out, workers=1)) == 21
@@ -88,6 +92,7 @@ def test_more_may_be_asked_of_a_trial_but_not_other_settings_or_cards(trial, dat
         run_trial(config, data, out.parent)
 
 
+@pytest.mark.slow
 def test_synthetic_cards_have_the_classes_and_sizes_of_the_real_ones(trial, data):
     out, _, _ = trial
     real = Draw(2, 0).cards(data.real)
@@ -100,6 +105,7 @@ def test_synthetic_cards_have_the_classes_and_sizes_of_the_real_ones(trial, data
         synthetic_cards(out, Draw(3, 0), "pasted", real)
 
 
+@pytest.mark.slow
 def test_painted_cards_are_clean_ones_outside_their_masks(trial, data):
     out, _, _ = trial
     for card in synthetic_cards(out, Draw(2, 0), "painted", Draw(2, 0).cards(data.real)).pixels:
@@ -123,6 +129,7 @@ def test_arms_learn_from_what_they_say(data):
     assert torch.equal(synthetic.pixels[3:], others.pixels[:3])
 
 
+@pytest.mark.slow
 def test_all_classes_are_among_the_first_cards_of_folders_sorted_by_class(data):
     by_class = torch.argsort(data.drawn.labels, stable=True)
     sources = Sources(data.real, data.clean, select(data.drawn, by_class))
@@ -140,6 +147,7 @@ def test_arms_without_their_cards_are_left_out(data):
     assert set(ARMS) - left == {"clean", "drawn", "drawn_only"}
 
 
+@pytest.mark.slow
 def test_copies_and_doubtful_cards_are_filtered_out(data):
     """Wrong labels and copies of real cards go before sound cards do."""
     real, sound = drawn(60, 0, "a"), drawn(12, 4000, "a")
@@ -185,6 +193,7 @@ def test_cards_without_damage_are_refused(data, tmp_path):
         replace(TINY, counts=(0,))
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_the_trial_shows(trial, tmp_path, monkeypatch, capsys):
     out, _, results = trial
     report = write_trial_report(out, results)
