@@ -61,14 +61,18 @@ def grid(size: Size) -> tuple[np.ndarray, np.ndarray]:
     return x[None, :], y[:, None]
 
 
+def upscale(coarse: np.ndarray, size: Size) -> np.ndarray:
+    """Interpolates a coarse float32 field (h, w) to a smooth one of size (H, W)."""
+    return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
 def noise(rng: np.random.Generator, size: Size, grain: float, stretch: float = 1.0) -> np.ndarray:
     """Smooth noise, float32 (H, W), about unit strength, with features of `grain` card widths at any resolution.
 
     stretch: how many times longer than wide its features are, down the card.
     """
     cells = (max(2, round(1.4 / (grain * stretch))), max(2, round(1 / grain)))
-    coarse = rng.standard_normal(cells, np.float32)
-    return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
+    return upscale(rng.standard_normal(cells, np.float32), size)
 
 
 def cover(depth: np.ndarray, width: int) -> np.ndarray:
