@@ -15,6 +15,7 @@ import numpy as np
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardWriter
 from cardsynth.core.config import CLASSES, EXTRA_CLASSES
+from cardsynth.render.damage.shapes import Size
 from cardsynth.render.damage.stains import SEVERITIES, Damage, damage_card
 from cardsynth.render.printing import print_card
 from cardsynth.render.styles import STYLES
@@ -27,6 +28,7 @@ ALL_CLASSES = CLASSES + EXTRA_CLASSES
 ALL_STYLES = tuple(STYLES)
 
 Number = int | tuple[int, int]  # a number, or its minimum and maximum
+Names = Sequence[str]
 Job = tuple[int, str]  # seed and label
 Result = TypeVar("Result")
 
@@ -50,10 +52,13 @@ DAMAGE_WORDS = {
 class Options(TypedDict, total=False):
     """Options of `draw_card`, passed on by the functions that draw many cards."""
 
-    styles: Sequence[str]
+    styles: Names
     damages: Number
     severity: float
-    others: Sequence[str]
+    others: Names
+
+
+DEFAULTS: Options = {"styles": ALL_STYLES, "damages": 1, "severity": 1.0, "others": EXTRA_CLASSES}
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,11 @@ class DrawnCard:
 def draw_card(
     seed: int,
     label: str,
-    size: tuple[int, int],
-    styles: Sequence[str] = ALL_STYLES,
+    size: Size,
+    styles: Names = ALL_STYLES,
     damages: Number = 1,
     severity: float = 1.0,
-    others: Sequence[str] = EXTRA_CLASSES,
+    others: Names = EXTRA_CLASSES,
 ) -> DrawnCard:
     """Draws the card of one seed with damage of one class. Equal arguments give equal bytes.
 
@@ -101,7 +106,7 @@ def draw_card(
     Raises:
         ValueError: If a label, style or kind is unknown, or a number is out of range.
     """
-    _check(size, seed, (label,), styles=styles, damages=damages, severity=severity, others=others)
+    _check(size, seed, (label,), {"styles": styles, "damages": damages, "severity": severity, "others": others})
     clean, area, about = print_card(seed, size, styles)
     image, soft_mask, mask = clean, np.zeros(size, np.uint8), np.zeros(size, np.uint8)
     laid: list[Damage] = []
@@ -126,12 +131,7 @@ def draw_card(
 
 
 def draw_cards(
-    count: int,
-    size: tuple[int, int],
-    seed: int,
-    classes: Sequence[str] = CLASSES,
-    workers: int | None = None,
-    **options: Unpack[Options],
+    count: int, size: Size, seed: int, classes: Names = CLASSES, workers: int | None = None, **options: Unpack[Options]
 ) -> Iterator[DrawnCard]:
     """Draws cards one after another, a few ahead of the reader.
 
@@ -151,15 +151,16 @@ def draw_cards(
         ValueError: As `draw_card` does, and if count or workers are below 1.
         RuntimeError: If the worker processes die.
     """
-    return _stream(_draw_chunk, count, size, seed, classes, workers, options)
+    _check(size, seed, classes, options)
+    return _stream(partial(_draw_chunk, size=tuple(size), options=options), count, seed, classes, workers)
 
 
 def render_cards(
     out: str | os.PathLike,
     count: int,
-    size: tuple[int, int],
+    size: Size,
     seed: int = 0,
-    classes: Sequence[str] = CLASSES,
+    classes: Names = CLASSES,
     workers: int | None = None,
     overwrite: bool = False,
     soft_masks: bool = False,
@@ -194,7 +195,9 @@ def render_cards(
     from tqdm.auto import tqdm
 
     pictures = ("mask", *("soft_mask",) * soft_masks, *("twin",) * twins)
-    cards = _stream(partial(_encode_chunk, pictures=pictures), count, size, seed, classes, workers, options)
+    _check(size, seed, classes, options)
+    work = partial(_encode_chunk, size=tuple(size), options=options, pictures=pictures)
+    cards = _stream(work, count, seed, classes, workers)
     folder = Path(out)
     with closing(cards), CardWriter(folder, overwrite=overwrite) as writer:
         for row, image, further in tqdm(cards, total=count, unit="card", desc=f"drawing into {folder}"):
@@ -208,7 +211,7 @@ def _bounds(number: Number) -> tuple[int, int]:
     return (number, number) if isinstance(number, int) else number
 
 
-def _kinds(seed: int, label: str, damages: Number, others: Sequence[str]) -> list[str]:
+def _kinds(seed: int, label: str, damages: Number, others: Names) -> list[str]:
     """Draws the kinds of damage on a card."""
     if label == "CLEAN":
         return []
@@ -218,46 +221,37 @@ def _kinds(seed: int, label: str, damages: Number, others: Sequence[str]) -> lis
     return [label, *(others[index] for index in rng.integers(0, len(others) or 1, number - 1))]
 
 
-def _check(
-    size: tuple[int, int],
-    seed: int,
-    labels: Sequence[str],
-    *,
-    styles: Sequence[str] = ALL_STYLES,
-    damages: Number = 1,
-    severity: float = 1.0,
-    others: Sequence[str] = EXTRA_CLASSES,
-) -> None:
-    _check_known("style", styles, STYLES)
+def _check(size: Size, seed: int, labels: Names, options: Options) -> None:
+    options = {**DEFAULTS, **options}
+    _check_known("style", options["styles"], STYLES)
     _check_known("damage class", labels, ALL_CLASSES)
     if min(size) < MINIMUM_SIZE:
         raise ValueError(f"cards of {size[0]}x{size[1]} (height x width) are too small to draw: at least 16x16")
     if seed < 0:
         raise ValueError(f"seed {seed} is negative: seeds are 0 or more")
-    least, most = _bounds(damages)
+    least, most = _bounds(options["damages"])
     if not 1 <= least <= most <= MAXIMUM_DAMAGES:
-        raise ValueError(
-            f"damages {damages}: a card has 1 to {MAXIMUM_DAMAGES} damages, or a range of such (minimum, maximum)"
-        )
+        number = f"damages {options['damages']}"
+        raise ValueError(f"{number}: a card has 1 to {MAXIMUM_DAMAGES} damages, or a range of such (minimum, maximum)")
     if most > 1:
-        _check_known("kind of further damage", others, ALL_CLASSES[1:])
-    low, high = SEVERITIES
+        _check_known("kind of further damage", options["others"], ALL_CLASSES[1:])
+    (low, high), severity = SEVERITIES, options["severity"]
     if not low <= severity <= high:
         raise ValueError(f"severity {severity} is out of range: {low:g} to {high:g}; 1 is the usual severity")
 
 
-def _check_known(what: str, names: Sequence[str], known: Iterable[str]) -> None:
+def _check_known(what: str, names: Names, known: Iterable[str]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown or not names:
         raise ValueError(f"unknown {what} {', '.join(unknown) or '(none given)'}: choose from {', '.join(known)}")
 
 
-def _draw_chunk(jobs: list[Job], size: tuple[int, int], options: Options) -> list[DrawnCard]:
+def _draw_chunk(jobs: list[Job], size: Size, options: Options) -> list[DrawnCard]:
     return [draw_card(seed, label, size, **options) for seed, label in jobs]
 
 
 def _encode_chunk(
-    jobs: list[Job], size: tuple[int, int], options: Options, pictures: Sequence[str]
+    jobs: list[Job], size: Size, options: Options, pictures: Names
 ) -> list[tuple[dict[str, Any], bytes, dict[str, bytes]]]:
     return [
         (card.row, encode_png(card.image), {picture: encode_png(getattr(card, picture)) for picture in pictures})
@@ -266,26 +260,18 @@ def _encode_chunk(
 
 
 def _stream(
-    work: Callable[..., list[Result]],
-    count: int,
-    size: tuple[int, int],
-    seed: int,
-    classes: Sequence[str],
-    workers: int | None,
-    options: Options,
+    work: Callable[[list[Job]], list[Result]], count: int, seed: int, classes: Names, workers: int | None
 ) -> Iterator[Result]:
-    """Checks the arguments at once, then returns an iterator over the results of the work in order."""
-    classes, size = tuple(classes), tuple(size)
+    """Returns an iterator over the results of the work, in order."""
     if count < 1:
         raise ValueError(f"cannot draw {count} cards: the count must be 1 or more")
-    _check(size, seed, classes, **options)
     if workers is None:
         workers = min(os.cpu_count() or 1, math.ceil(count / (8 * CHUNK)))
     elif workers < 1:
         raise ValueError(f"cannot draw with {workers} workers: 1 draws in this process, more in worker processes")
     jobs = ((seed + i, classes[i % len(classes)]) for i in range(count))
     chunks = iter(lambda: list(islice(jobs, CHUNK)), [])
-    return _flatten(results_in_order(partial(work, size=size, options=options), chunks, workers))
+    return _flatten(results_in_order(work, chunks, workers))
 
 
 def _flatten(chunks: Iterator[list[Result]]) -> Iterator[Result]:

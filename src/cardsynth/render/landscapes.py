@@ -26,13 +26,8 @@ def annual(press: Press, player: Player, rng: random.Random) -> None:
     press.mark("number", panel)
     press.text(BAND, (left + 0.18, top + 0.05), player.name.upper(), 0.078, tone=BARE, fit=0.46, element="name")
     press.text(BAND, (left + 0.18, top + 0.11), player.role.upper(), 0.042, "sans", tone=BARE, fit=0.46, element="team")
-    vitals = (
-        f"HT: {player.height}  WT: {player.weight}",
-        f"BATS: {player.bats}  THROWS: {player.throws}",
-        f"BORN: {player.born}",
-        f"HOME: {player.home.upper()}",
-    )
-    for line, text in enumerate(vitals):
+    vitals = "HT: {HT}  WT: {WT}\nBATS: {BATS}  THROWS: {THROWS}\nBORN: {BORN}\nHOME: ".format(**player.vitals)
+    for line, text in enumerate(f"{vitals}{player.home.upper()}".splitlines()):
         press.text(BAND, (right - 0.015, top + 0.022 + line * 0.032), text, 0.031, anchor="rm", tone=BARE, fit=0.26)
     press.mark("vitals", (right - 0.275, top + 0.005, right - 0.015, top + 0.135))
     rows, table = player.table("full"), top + 0.185
@@ -108,7 +103,7 @@ def gazette(press: Press, player: Player, rng: random.Random) -> None:
     team = f"{player.position} - {player.club}"
     press.text(BAND, (left + 0.20, top + 0.145), team, 0.045, "serif-bold", fit=0.66, element="team")
     press.text(KEY, (left + 0.04, top + 0.205), f"Home: {player.home}", 0.036, "sans", fit=0.4)
-    vitals = f"Born: {player.born}   Ht: {player.height}   Wt: {player.weight}   Bats: {player.bats}"
+    vitals = "Born: {BORN}   Ht: {HT}   Wt: {WT}   Bats: {BATS}".format(**player.vitals)
     press.text(KEY, (right - 0.04, top + 0.205), vitals, 0.036, "sans", anchor="rm", fit=0.5, element="vitals")
     press.box(BAND, (left + 0.04, top + 0.228, right - 0.04, top + 0.233))
     table, end = foot - 0.2, foot - 0.2 + 0.145

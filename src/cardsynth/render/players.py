@@ -10,15 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-WORDS: dict[str, list[Any]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
-# Columns by the width of the table, for batters and for pitchers.
-COLUMNS = {
-    "full": (("YEAR", "CLUB", "G", "AB", "R", "H", "2B", "3B", "HR", "RBI", "AVG"),
-             ("YEAR", "CLUB", "G", "IP", "W", "L", "H", "ER", "SO", "BB", "ERA")),
-    "middle": (("YR", "CLUB", "G", "AB", "R", "H", "HR", "RBI", "AVG"),
-               ("YR", "CLUB", "G", "IP", "W", "L", "SO", "BB", "ERA")),
-    "narrow": (("YR", "CLUB", "G", "AB", "H", "HR", "AVG"), ("YR", "CLUB", "G", "W", "L", "SO", "ERA")),
-}  # fmt: skip
+WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+# Columns of the table by its width, for "batter" and "pitcher".
+COLUMNS: dict[str, dict[str, list[str]]] = WORDS["columns"]
 Table = Sequence[Sequence[str]]
 
 
@@ -38,6 +32,7 @@ class Player:
         team: Nickname of the team.
         town: Town of the current club.
         home: Home town.
+        vitals: HT, WT, BATS, THROWS and BORN: height, weight, batting and throwing hand, and date of birth.
         seasons: First season first. Counts are G AB R H 2B 3B HR RBI for batters, G IP W L H ER SO BB for pitchers.
     """
 
@@ -48,11 +43,7 @@ class Player:
     home: str
     position: str
     number: int
-    height: str
-    weight: int
-    bats: str
-    throws: str
-    born: str
+    vitals: dict[str, str]
     sentences: tuple[str, ...]
     doodle: str
     trivia: tuple[str, str]
@@ -73,12 +64,6 @@ class Player:
         """Team and position."""
         return f"{self.team} - {self.position}"
 
-    @property
-    def vitals(self) -> dict[str, str]:
-        """Height, weight, batting and throwing hand, and date of birth, by label."""
-        values = self.height, str(self.weight), self.bats, self.throws, self.born
-        return dict(zip(("HT", "WT", "BATS", "THROWS", "BORN"), values, strict=True))
-
     def vitals_line(self, *labels: str) -> str:
         """Joins the vitals with these labels, or all of them, in one line."""
         return "   ".join(f"{label} {self.vitals[label]}" for label in labels or self.vitals)
@@ -89,7 +74,7 @@ class Player:
         Args:
             width: A key of COLUMNS: full, middle or narrow.
         """
-        names = COLUMNS[width][self.position == "Pitcher"]
+        names = COLUMNS[width]["pitcher" if self.position == "Pitcher" else "batter"]
         rows = [names]
         for year, town, counts in self.seasons:
             season = (f"19{year}", town) if names[0] == "YEAR" else (f"{year}", town[:3].upper())
@@ -160,16 +145,12 @@ def invent_player(rng: random.Random, decade: int, seasons: int) -> Player:
         if rng.random() < 0.12:  # he changed clubs
             town = rng.choice(WORDS["towns"])
         career.append(Season(year - seasons + season, town, (_pitching if pitches else _batting)(rng, skill)))
-    best_year, _, best = max(
-        career, key=lambda season: season.counts["W"] if pitches else season.counts["H"] / season.counts["AB"]
-    )
+    best = max(career, key=lambda season: season.counts["W"] if pitches else season.counts["H"] / season.counts["AB"])
     feet, inches = divmod(rng.randrange(67, 78), 12)
     birth = year - seasons - rng.randrange(19, 25)
-    facts = {
-        "first": first, "last": last, "team": team, "home": home, "best": best_year,
-        "average": _cells({"AB": 1, **best}, ("AVG",))[0], "home_runs": best.get("HR"),
-        "wins": best.get("W"), "strikeouts": best.get("SO"),
-    }  # fmt: skip
+    facts = {"first": first, "last": last, "team": team, "home": home, "year": best.year, **best.counts}
+    if not pitches:
+        facts["AVG"] = _cells(best.counts, ("AVG",))[0]
     sentences = rng.sample(WORDS["sentences"], 9)
     for index, text in enumerate(rng.sample(WORDS["pitcher_sentences" if pitches else "batter_sentences"], 3)):
         sentences.insert(2 * index + 1, text)
@@ -181,11 +162,13 @@ def invent_player(rng: random.Random, decade: int, seasons: int) -> Player:
         home=home,
         position=position,
         number=rng.randrange(1, 661),
-        height=f"{feet}-{inches}",
-        weight=rng.randrange(155, 225),
-        bats=rng.choice("RRL"),
-        throws=rng.choice("RRL"),
-        born=f"{rng.randrange(1, 13)}-{rng.randrange(1, 29)}-{birth}",
+        vitals={
+            "HT": f"{feet}-{inches}",
+            "WT": str(rng.randrange(155, 225)),
+            "BATS": rng.choice("RRL"),
+            "THROWS": rng.choice("RRL"),
+            "BORN": f"{rng.randrange(1, 13)}-{rng.randrange(1, 29)}-{birth}",
+        },
         sentences=tuple(text.format(**facts) for text in sentences),
         doodle=rng.choice(WORDS["doodles"]),
         trivia=tuple(rng.choice(WORDS["trivia"])),

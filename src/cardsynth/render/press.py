@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from cardsynth.render import halftone
 from cardsynth.render.fonts import load_font, render_word
 
+Strings = Sequence[str]
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -162,23 +163,14 @@ class Press:
             sides = zip((left, top, right, bottom), scales, strict=True)
             self.mark(element, tuple((side - self.pad) / scale for side, scale in sides))
 
-    def _word(
-        self, ink: int, at: Point, text: str, file: str, pixels: int, *, fill: int = 255, flush_right: bool = False
-    ) -> None:
-        """Sets a word with its baseline at a point of the plate, in samples."""
+    def _word(self, ink: int, at: Point, text: str, file: str, pixels: int, fill: int = 255, flush: int = 0) -> None:
+        """Sets a word with its baseline at a point of the plate, in samples; flush right if `flush` is 1."""
         bitmap, advance, rise = render_word(file, pixels, text)
         x, y = at
-        self._draws[ink].bitmap((int(x - advance * flush_right), int(y + rise)), bitmap, fill=fill)
+        self._draws[ink].bitmap((int(x - advance * flush), int(y + rise)), bitmap, fill=fill)
 
     def paragraph(
-        self,
-        box: Box,
-        sentences: Sequence[str],
-        height: float,
-        face: str = "sans",
-        *,
-        centered: bool = False,
-        element: str | None = None,
+        self, box: Box, sentences: Strings, height: float, face: str = "sans", centered: bool = False, element: str = ""
     ) -> None:
         """Fills a box with sentences, from its top. A sentence that does not fit whole is left out.
 
@@ -217,7 +209,7 @@ class Press:
             self.mark(element, (left, top, right, top + len(lines) * LEADING * height))
 
     def table(
-        self, box: Box, rows: Sequence[Sequence[str]], *, rules: int = KEY, head_tone: float = 0.0, lines: str = ""
+        self, box: Box, rows: Sequence[Strings], *, rules: int = KEY, head_tone: float = 0.0, lines: str = ""
     ) -> None:
         """Sets the table of statistics, its first two columns flush left and the others flush right.
 
@@ -252,7 +244,7 @@ class Press:
             ink, fill = (rules, 0) if number == 0 and head_tone == 1 else (KEY, 255)
             for column, (text, width) in enumerate(zip(row, letters, strict=True)):
                 x = self.pad + (ends[column] - (width * letter if column < 2 else 0)) * self.across
-                self._word(ink, (x, y), text, file, pixels, fill=fill, flush_right=column >= 2)
+                self._word(ink, (x, y), text, file, pixels, fill, flush=column >= 2)
         self.mark("table", box)
 
     def samples(self, shift: Point) -> tuple[int, int]:

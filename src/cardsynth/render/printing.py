@@ -3,13 +3,14 @@
 import io
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from cardsynth.render.damage.shapes import grid
-from cardsynth.render.layouts import LAYOUTS, Layout
+from cardsynth.render.damage.shapes import Size, grid
+from cardsynth.render.layouts import LAYOUTS
 from cardsynth.render.paper import CORE, Borders, Paper
 from cardsynth.render.players import invent_player
 from cardsynth.render.press import Box, Press
@@ -22,11 +23,73 @@ OFF_CENTRE = 0.009  # standard deviation of the shift of the whole print, in len
 LIMIT = 2.5  # standard deviations; larger shifts are clipped
 
 Shift = tuple[int, int]  # (x, y) in samples of the plates
+InkedPlate = tuple[np.ndarray, Colour]
 
 
-def print_card(
-    seed: int, size: tuple[int, int], styles: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+@dataclass(frozen=True)
+class Sheet:
+    """An upright print, and how it lies in the picture.
+
+    Attributes:
+        press: The plates.
+        turned: 0, 90 or 270 degrees counter-clockwise.
+        shifts: Misregistration of each plate.
+    """
+
+    press: Press
+    turned: int
+    shifts: list[Shift]
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the picture in pixels."""
+        size = self.press.height, self.press.width
+        return size[::-1] if self.turned else size
+
+    def in_picture(self, box: Box, plate: int = 0) -> Box:
+        """Converts a box of the upright print, in card widths, to pixels of the picture."""
+        press = self.press
+        offset = [value / factor for value, factor in zip(self.shifts[plate], press.factors, strict=True)]
+        upright = tuple(side * press.width + offset[axis % 2] for axis, side in enumerate(box))
+        return turn_box(upright, self.turned, press.width, press.height)
+
+    def misregister(self) -> list[list[float]]:
+        """Shifts (x, y) of the other plates against the first, in pixels."""
+        return [
+            [round((a - b) / factor, 2) for a, b, factor in zip(shift, self.shifts[0], self.press.factors, strict=True)]
+            for shift in self.shifts[1:]
+        ]
+
+    def centering(self, frame_plate: int, borders: Borders) -> dict[str, list[float]]:
+        """Percentages of the borders between the printed frame and the edges that the card was cut to."""
+        frame = (self.press.margin, self.press.margin, self.press.right, self.press.foot)
+        left, top, right, bottom = self.in_picture(frame, frame_plate)
+        height, width = self.size
+        cut = [border * width for border in borders]
+        percentages = {}
+        for name, first, second in (
+            ("left_right", left - cut[0], width - cut[2] - right),
+            ("top_bottom", top - cut[1], height - cut[3] - bottom),
+        ):
+            share = round(100 * first / (first + second), 1)
+            percentages[name] = [share, round(100 - share, 1)]
+        return percentages
+
+    def elements(self) -> dict[str, list[Any]]:
+        """Names and boxes [x, y, width, height], in whole pixels of the picture, of the marked elements."""
+        names, boxes = [], []
+        height, width = self.size
+        for name, *box in self.press.elements:
+            left, top, right, bottom = self.in_picture(box)
+            left, top = max(0, int(left)), max(0, int(top))
+            right, bottom = min(width, int(np.ceil(right))), min(height, int(np.ceil(bottom)))
+            if right > left and bottom > top:
+                names.append(name)
+                boxes.append([left, top, right - left, bottom - top])
+        return {"name": names, "bbox": boxes}
+
+
+def print_card(seed: int, size: Size, styles: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Prints the clean card of a seed.
 
     Args:
@@ -54,11 +117,11 @@ def print_card(
     paper = Paper(np.random.default_rng([seed, 1]), size)
     wear, toning = design.uniform(*style.wear), design.uniform(*style.toning)
     area, depth, borders = paper.cut(design, wear)
-    shifts = _misregister(design, style, press)
-    plates = list(_print_plates(press, shifts, design, paper, style, turned))
+    sheet = Sheet(press, turned, _misregister(design, style, press))
+    plates = list(_print_plates(sheet, design, paper, style))
     light, lamp = _light(design, style, size)
     ground = design.choice(style.grounds)
-    card = _mix_colours(paper, depth, zip(plates, INKS[inks], strict=True), STOCKS[stock], wear, toning)
+    card = _mix_colours(paper, depth, list(zip(plates, INKS[inks], strict=True)), STOCKS[stock], wear, toning)
     behind = np.array(ground, np.float32) + 2 * paper.fine[..., None]
     picture = (behind + area[..., None] * (card - behind)) * lamp
     blur, quality = design.uniform(*style.blur) * size[1], design.randint(*style.quality)
@@ -72,17 +135,14 @@ def print_card(
         "orientation": "landscape" if layout.landscape else "portrait",
         "turned": turned,
         "player": {"name": player.name, "team": player.team, "position": player.position, "number": player.number},
-        "centering": _centering(press, layout, shifts, borders, turned, size),
-        "misregister": [
-            [round((a - b) / factor, 2) for a, b, factor in zip(shift, shifts[0], press.factors, strict=True)]
-            for shift in shifts[1:]
-        ],
+        "centering": sheet.centering(layout.frame, borders),
+        "misregister": sheet.misregister(),
         "wear": round(wear, 3),
         "toning": round(toning, 3),
         "light": light,
         "blur": round(blur, 3),
         "jpeg_quality": compression,
-        "elements": _elements(press, shifts[0], turned, size),
+        "elements": sheet.elements(),
     }
     return _scan(picture, blur, compression), area, about
 
@@ -100,21 +160,19 @@ def _misregister(design: random.Random, style: Style, press: Press) -> list[Shif
     return [press.samples((center[0] + x, center[1] + y)) for x, y in slips]
 
 
-def _print_plates(
-    press: Press, shifts: Sequence[Shift], design: random.Random, paper: Paper, style: Style, turned: int
-) -> Iterator[np.ndarray]:
+def _print_plates(sheet: Sheet, design: random.Random, paper: Paper, style: Style) -> Iterator[np.ndarray]:
     """Yields the ink of each plate on the paper, float32 (H, W) in 0 to 1: spread, uneven, broken by fibres."""
     spread, gain = design.uniform(0.0005, 0.0011) * min(paper.size), design.uniform(0.05, 0.25)
-    for number, shift in enumerate(shifts):
-        ink = press.coverage(number, shift, spread)
+    for number, shift in enumerate(sheet.shifts):
+        ink = sheet.press.coverage(number, shift, spread)
         ink += gain * ink * (1 - ink)  # dots grow on paper
         density, uneven = design.uniform(0.88, 1.0), design.uniform(*style.unevenness)
         flecks = np.roll(paper.pulp, 17 * number, 1) + 0.5 * paper.fine
         body = density - uneven * np.clip(0.6 * flecks + 0.5 * paper.cloud * (-1) ** number, -1, 2.2)
-        yield np.rot90(ink, turned // 90) * np.clip(body, 0, 1)
+        yield np.rot90(ink, sheet.turned // 90) * np.clip(body, 0, 1)
 
 
-def _light(design: random.Random, style: Style, size: tuple[int, int]) -> tuple[dict[str, Any], np.ndarray]:
+def _light(design: random.Random, style: Style, size: Size) -> tuple[dict[str, Any], np.ndarray]:
     """Draws the light of the scan: its metadata, and the brightness, float32 (H, W, 1), about 1."""
     slope = [design.choice((-1, 1)) * design.uniform(*style.light) / 2 for _ in range(2)]
     brightness = 1 + design.uniform(-1, 0.5) * style.light[1] / 2
@@ -124,12 +182,7 @@ def _light(design: random.Random, style: Style, size: tuple[int, int]) -> tuple[
 
 
 def _mix_colours(
-    paper: Paper,
-    depth: np.ndarray,
-    plates: Iterator[tuple[np.ndarray, Colour]],
-    stock: Stock,
-    wear: float,
-    toning: float,
+    paper: Paper, depth: np.ndarray, plates: list[InkedPlate], stock: Stock, wear: float, toning: float
 ) -> np.ndarray:
     """Multiplies the light that paper and inks reflect: float32 (H, W, 3) in 0 to 255."""
     shade, worn = paper.shade(stock.speckle), paper.worn(depth, wear)
@@ -173,42 +226,3 @@ def turn_box(box: Box, turned: int, width: float, height: float) -> Box:
     if turned == 270:
         return height - bottom, left, height - top, right
     return box
-
-
-def _in_picture(box: Box, press: Press, shift: Shift, turned: int) -> Box:
-    """Converts a box in card widths of the upright print to pixels of the picture."""
-    offset = [value / factor for value, factor in zip(shift, press.factors, strict=True)]
-    upright = tuple(side * press.width + offset[axis % 2] for axis, side in enumerate(box))
-    return turn_box(upright, turned, press.width, press.height)
-
-
-def _centering(
-    press: Press, layout: Layout, shifts: Sequence[Shift], borders: Borders, turned: int, size: tuple[int, int]
-) -> dict[str, list[float]]:
-    """Percentages of the borders between the printed frame and the edges that the card was cut to."""
-    frame = (press.margin, press.margin, press.right, press.foot)
-    left, top, right, bottom = _in_picture(frame, press, shifts[layout.frame], turned)
-    height, width = size
-    cut = [border * width for border in borders]
-
-    def percentages(first: float, second: float) -> list[float]:
-        share = round(100 * first / (first + second), 1)
-        return [share, round(100 - share, 1)]
-
-    return {
-        "left_right": percentages(left - cut[0], width - cut[2] - right),
-        "top_bottom": percentages(top - cut[1], height - cut[3] - bottom),
-    }
-
-
-def _elements(press: Press, shift: Shift, turned: int, size: tuple[int, int]) -> dict[str, list[Any]]:
-    """Names and boxes [x, y, width, height], in whole pixels of the picture, of the elements marked on the press."""
-    names, boxes = [], []
-    for name, *box in press.elements:
-        left, top, right, bottom = _in_picture(box, press, shift, turned)
-        left, top = max(0, int(left)), max(0, int(top))
-        right, bottom = min(size[1], int(np.ceil(right))), min(size[0], int(np.ceil(bottom)))
-        if right > left and bottom > top:
-            names.append(name)
-            boxes.append([left, top, right - left, bottom - top])
-    return {"name": names, "bbox": boxes}
