@@ -50,11 +50,11 @@ class Film:
         """
         body = -math.log(1 - self.body)
         uncovered = np.exp(-body * thickness)
-        seen = np.empty(light.shape, np.float32)
+        result = np.empty(light.shape, np.float32)
         for channel, (through, tint) in enumerate(zip(self.through, self.tint, strict=True)):
             passed = np.exp((math.log(through) - body) * thickness) if through < 1 else uncovered
-            seen[..., channel] = light[..., channel] * passed + tint * (1 - uncovered)
-        return seen
+            result[..., channel] = light[..., channel] * passed + tint * (1 - uncovered)
+        return result
 
 
 def lay(picture: np.ndarray, film: Film, thickness: np.ndarray) -> None:
