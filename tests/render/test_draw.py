@@ -38,7 +38,7 @@ def test_a_seed_is_a_card(label):
 
 
 def test_a_plate_that_slips_far_stays_on_the_card():
-    """One card in a thousand would be printed more than its margin off its place."""
+    """One card in a thousand would be shifted by more than the margin of its plates."""
     press = Press(SIZE, STYLES["a"].faces)
     for far in (9.0, -9.0):
         shift = press.samples((far, far))
@@ -148,9 +148,9 @@ def test_workers_change_nothing_and_classes_take_turns():
     assert [card.row["label"] for card in alone] == list(CLASSES) * 4
     assert [card.row["seed"] for card in alone] == list(range(40, 60))
     assert [card.row for card in alone] == [card.row for card in shared]
-    for one, two in zip(alone, shared, strict=True):
-        assert one.image.tobytes() == two.image.tobytes()
-        assert one.mask.tobytes() == two.mask.tobytes()
+    for first, second in zip(alone, shared, strict=True):
+        assert first.image.tobytes() == second.image.tobytes()
+        assert first.mask.tobytes() == second.mask.tobytes()
 
 
 def test_drawing_starts_at_once_and_can_be_left():
@@ -185,10 +185,10 @@ def test_errors_come_before_any_drawing(arguments, message, tmp_path):
 
 def test_workers_change_nothing_with_several_damages():
     how = {"classes": ("TONING", "CLEAN", "CREASE"), "damages": (1, 3), "severity": 1.5}
-    for one, two in zip(*(draw_cards(20, SIZE, 7, workers=workers, **how) for workers in (1, 2)), strict=True):
-        assert one.row == two.row
+    for first, second in zip(*(draw_cards(20, SIZE, 7, workers=workers, **how) for workers in (1, 2)), strict=True):
+        assert first.row == second.row
         for picture in ("image", "mask", "soft_mask", "twin"):
-            assert getattr(one, picture).tobytes() == getattr(two, picture).tobytes()
+            assert getattr(first, picture).tobytes() == getattr(second, picture).tobytes()
 
 
 def test_memory_does_not_grow_with_the_count():

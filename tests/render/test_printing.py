@@ -12,7 +12,7 @@ from PIL import Image
 
 from cardsynth.render.layouts import LAYOUTS
 from cardsynth.render.players import COLUMNS, invent_player
-from cardsynth.render.press import Press
+from cardsynth.render.press import BAND, KEY, Press
 from cardsynth.render.printing import print_card, turn_box
 from cardsynth.render.styles import INKS, STOCKS, STYLES
 
@@ -59,10 +59,10 @@ def test_figures_add_up(width):
         player = invent_player(random.Random(seed), 1970, 1 + seed % 17)
         head, *seasons, totals = player.table(width)
         assert len(seasons) == 1 + seed % 17
-        assert head == COLUMNS[width][player.position == "Pitcher"]
-        for place, name in enumerate(head):
+        assert head == COLUMNS[width]["pitcher" if player.position == "Pitcher" else "batter"]
+        for column, name in enumerate(head):
             if name not in ("YR", "YEAR", "CLUB", "AVG", "ERA"):
-                assert int(totals[place]) == sum(int(row[place]) for row in seasons)
+                assert int(totals[column]) == sum(int(row[column]) for row in seasons)
         for row in (*seasons, totals):
             value = dict(zip(head, row, strict=True))
             if "AVG" in value:
@@ -199,8 +199,8 @@ def test_a_halftone_inks_its_tone():
     for size, flat in (((80, 64), True), ((700, 500), False)):
         for tone in (0.15, 0.35, 0.85):
             press = Press(size, STYLES["a"].faces)
-            press.box(1, 0.1, 0.1, 0.9, 0.9, tone)
-            ink = press.coverage(1, (0, 0))
+            press.box(BAND, (0.1, 0.1, 0.9, 0.9), tone=tone)
+            ink = press.coverage(BAND, (0, 0))
             inside = ink[int(0.3 * size[1]) : int(0.7 * size[1]), int(0.3 * size[1]) : int(0.7 * size[1])]
             assert inside.mean() == pytest.approx(tone, abs=0.02)
             assert (inside.std() < 0.01) == flat
@@ -208,13 +208,13 @@ def test_a_halftone_inks_its_tone():
 
 def test_upside_down_type_is_type_turned():
     press = Press((250, 200), STYLES["a"].faces)
-    press.text(0, 0.5, 0.3, "ANSWER", 0.1, anchor="mm", element="first")
-    press.text(0, 0.5, 0.9, "ANSWER", 0.1, anchor="mm", element="second", turned=True)
+    press.text(KEY, (0.5, 0.3), "ANSWER", 0.1, anchor="mm", element="first")
+    press.text(KEY, (0.5, 0.9), "ANSWER", 0.1, anchor="mm", element="second", turned=True)
     cuts = []
     for _, left, top, right, bottom in press.elements:
         corners = [round(press.pad + value * scale) for value, scale in
                    ((left, press.across), (top, press.down), (right, press.across), (bottom, press.down))]  # fmt: skip
-        cuts.append(np.asarray(press.plates[0].crop(corners), float))
+        cuts.append(np.asarray(press.plates[KEY].crop(corners), float))
     upright, turned = cuts
     assert upright.max() == 255
     same = np.asarray(Image.fromarray(upright).resize(turned.shape[::-1]))

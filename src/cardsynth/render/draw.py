@@ -2,28 +2,35 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardWriter
 from cardsynth.cards.labels import CLASSES, EXTRA_CLASSES
+from cardsynth.render.damage.shapes import Size
 from cardsynth.render.damage.stains import SEVERITIES, Damage, damage_card
 from cardsynth.render.printing import print_card
 from cardsynth.render.styles import STYLES
 from cardsynth.util.processes import results_in_order
 
-MINIMUM_SIZE = 16
-CHUNK = 8
+MINIMUM_SIZE = 16  # pixels
+MAXIMUM_DAMAGES = 8  # on one card
+CHUNK = 8  # cards that a worker draws at a time
 ALL_CLASSES = CLASSES + EXTRA_CLASSES
-MOST_DAMAGES = 8
+ALL_STYLES = tuple(STYLES)
 
-Number = int | tuple[int, int]  # a number, or the least and the most
+Number = int | tuple[int, int]  # a number, or its minimum and maximum
+Names = Sequence[str]
+Job = tuple[int, str]  # seed and label
+Result = TypeVar("Result")
 
 DAMAGE_WORDS = {
     "CLEAN": "no damage",
@@ -42,187 +49,233 @@ DAMAGE_WORDS = {
 }
 
 
+class Options(TypedDict, total=False):
+    """Options of `draw_card`, passed on by the functions that draw many cards."""
+
+    styles: Names
+    damages: Number
+    severity: float
+    others: Names
+
+
+DEFAULTS: Options = {"styles": ALL_STYLES, "damages": 1, "severity": 1.0, "others": EXTRA_CLASSES}
+
+
 @dataclass(frozen=True)
 class DrawnCard:
-    """A drawn card, its clean twin, its masks, and its metadata `row`; all pictures of height H and width W.
+    """A drawn card of height H and width W.
 
-    image, twin: uint8 (H, W, 3), with and without damage, equal where `soft_mask` is 0.
-    mask: uint8 (H, W), 255 where damaged and 0 elsewhere. soft_mask: uint8 (H, W), how much of a damage's film lies on
-    each pixel, 0 to 255. The row holds label, seed, text (caption), all that was printed, `damages` (kind, boxes,
-    covered share of the card, darkness in grey levels: see `stains.Damage`), and `objects`: the boxes [x, y, width,
-    height] in pixels of all damages with their kinds as categories.
+    Attributes:
+        image: uint8 (H, W, 3).
+        mask: uint8 (H, W), 255 where damaged and 0 elsewhere.
+        soft_mask: uint8 (H, W), 0 to 255: how much of a film of damage lies on each pixel.
+        twin: The card without damage, uint8 (H, W, 3); equals `image` where `soft_mask` is 0.
+        row: Metadata: label, seed, text (caption), the printed design (see `print_card`), `damages` (see
+            `stains.Damage.row`), and `objects`: the boxes [x, y, width, height] in pixels of all damages, with their
+            kinds as categories.
     """
 
     image: np.ndarray
     mask: np.ndarray
     soft_mask: np.ndarray
     twin: np.ndarray
-    row: dict
+    row: dict[str, Any]
 
 
 def draw_card(
     seed: int,
     label: str,
-    size: tuple[int, int],
-    styles: Sequence[str] = tuple(STYLES),
+    size: Size,
+    styles: Names = ALL_STYLES,
     damages: Number = 1,
     severity: float = 1.0,
-    others: Sequence[str] = EXTRA_CLASSES,
+    others: Names = EXTRA_CLASSES,
 ) -> DrawnCard:
-    """Draw the card of one seed with the damage of one class.
+    """Draws the card of one seed with damage of one class. Equal arguments give equal bytes.
 
-    seed: 0 or more; the same seed is the same card under every label and, but for its grain, at every size.
-    label: one of CLASSES or EXTRA_CLASSES. size: (height, width) in pixels. Same arguments, same bytes.
-    styles: names of the styles to choose from.
-    damages: how many damages a damaged card has, 1 to 8, or a range (least, most) to draw the number from. The first is
-    the label's; the others, laid over it, are drawn from the kinds in `others`. Cards labelled CLEAN have none.
-    severity: factor of every damage's size and darkness, 0.25 to 2.
-    Raises ValueError for an unknown label, style or kind, a negative seed, a size below 16x16, numbers out of range.
+    Args:
+        seed: 0 or more. A seed is the same card under every label and, except for its grain, at every size.
+        label: One of CLASSES or EXTRA_CLASSES.
+        size: (height, width) in pixels, at least 16x16.
+        styles: Names of the styles to choose from.
+        damages: Number of damages on a damaged card, 1 to 8, or a range (minimum, maximum) to draw it from. The first
+            damage is of class `label`; the kinds of the others are drawn from `others`. CLEAN cards have none.
+        severity: Factor of every damage's area and darkness, 0.25 to 2.
+        others: Kinds of further damage.
+
+    Raises:
+        ValueError: If a label, style or kind is unknown, or a number is out of range.
     """
-    _check(size, seed, (label,), styles, damages, severity, others)
+    _check(size, seed, (label,), {"styles": styles, "damages": damages, "severity": severity, "others": others})
     clean, area, about = print_card(seed, size, styles)
     image, soft_mask, mask = clean, np.zeros(size, np.uint8), np.zeros(size, np.uint8)
-    found: list[Damage] = []
-    for place, kind in enumerate(_kinds(seed, label, damages, others)):
-        rng = np.random.default_rng([seed, 2, place, ALL_CLASSES.index(kind)])
+    laid: list[Damage] = []
+    for index, kind in enumerate(_kinds(seed, label, damages, others)):
+        rng = np.random.default_rng([seed, 2, index, ALL_CLASSES.index(kind)])
         image, damage = damage_card(image, clean, area, kind, rng, severity)
         soft_mask, mask = np.maximum(soft_mask, damage.soft), np.maximum(mask, damage.hard)
-        found.append(damage)
-    seen = ", ".join(dict.fromkeys(DAMAGE_WORDS[damage.kind] for damage in found)) or DAMAGE_WORDS["CLEAN"]
+        laid.append(damage)
+    words = ", ".join(dict.fromkeys(DAMAGE_WORDS[damage.kind] for damage in laid)) or DAMAGE_WORDS["CLEAN"]
     row = {
         "label": label,
         "seed": seed,
-        "text": f"{about['decade']}s card back, {about['stock']} stock, {about['inks']} ink, {seen}",
+        "text": f"{about['decade']}s card back, {about['stock']} stock, {about['inks']} ink, {words}",
         **about,
-        "damages": [damage.row for damage in found],
+        "damages": [damage.row for damage in laid],
         "objects": {
-            "bbox": [box for damage in found for box in damage.boxes],
-            "categories": [damage.kind for damage in found for _ in damage.boxes],
+            "bbox": [box for damage in laid for box in damage.boxes],
+            "categories": [damage.kind for damage in laid for _ in damage.boxes],
         },
     }
     return DrawnCard(image, mask, soft_mask, clean, row)
 
 
 def draw_cards(
-    count: int,
-    size: tuple[int, int],
-    seed: int,
-    classes: Sequence[str] = CLASSES,
-    workers: int | None = None,
-    styles: Sequence[str] = tuple(STYLES),
-    damages: Number = 1,
-    severity: float = 1.0,
-    others: Sequence[str] = EXTRA_CLASSES,
+    count: int, size: Size, seed: int, classes: Names = CLASSES, workers: int | None = None, **options: Unpack[Options]
 ) -> Iterator[DrawnCard]:
-    """Draw `count` cards one after another: card i has the seed `seed + i` and the class `classes[i % len(classes)]`.
+    """Draws cards one after another, a few ahead of the reader.
 
-    size: (height, width) in pixels. workers: processes to draw with; 1 draws in this process, None is one for each
-    core (fewer for few cards). The cards and their order do not depend on it, and only a few are held at a time.
-    styles, damages, severity, others: as in `draw_card`.
-    Two sets share cards where their seeds overlap: start fresh cards at a seed that is further on.
-    Raises ValueError as `draw_card` does, and for a count or workers below 1; RuntimeError if the workers die.
+    Card i has the seed `seed + i` and the class `classes[i % len(classes)]`. Two sets whose ranges of seeds overlap
+    share cards.
+
+    Args:
+        count: Number of cards, 1 or more.
+        size: (height, width) in pixels.
+        seed: Seed of the first card.
+        classes: Damage classes, drawn in turn.
+        workers: Number of processes, which does not change the cards. 1 draws in this process; None uses one per core,
+            fewer for few cards.
+        **options: styles, damages, severity and others, as in `draw_card`.
+
+    Raises:
+        ValueError: As `draw_card` does, and if count or workers are below 1.
+        RuntimeError: If the worker processes die.
     """
-    how = {"styles": tuple(styles), "damages": damages, "severity": severity, "others": tuple(others)}
-    return _stream(_draw_chunk, count, size, seed, classes, workers, how)
+    _check(size, seed, classes, options)
+    return _stream(partial(_draw_chunk, size=tuple(size), options=options), count, seed, classes, workers)
 
 
 def render_cards(
     out: str | os.PathLike,
     count: int,
-    size: tuple[int, int],
+    size: Size,
     seed: int = 0,
-    classes: Sequence[str] = CLASSES,
+    classes: Names = CLASSES,
     workers: int | None = None,
     overwrite: bool = False,
-    styles: Sequence[str] = tuple(STYLES),
-    damages: Number = 1,
-    severity: float = 1.0,
-    others: Sequence[str] = EXTRA_CLASSES,
     soft_masks: bool = False,
     twins: bool = False,
+    **options: Unpack[Options],
 ) -> Path:
-    """Write the cards of `draw_cards` as a card folder: pictures in class folders, masks, metadata.jsonl.
+    """Draws cards as `draw_cards` does and writes them as a card folder.
 
-    Files are named after their seeds: FULL_CARD/000016.png with masks/FULL_CARD/000016.png, and where asked for
-    soft_masks/FULL_CARD/000016.png and the undamaged twins/FULL_CARD/000016.png. Returns the folder.
-    Raises what `draw_cards` raises, and CardError where pictures exist already, unless `overwrite`.
+    Files are named after their seeds: FULL_CARD/000016.png, its mask masks/FULL_CARD/000016.png, and on request its
+    soft mask soft_masks/FULL_CARD/000016.png and its undamaged twin twins/FULL_CARD/000016.png.
+
+    Args:
+        out: Folder to write to.
+        count: Number of cards, 1 or more.
+        size: (height, width) in pixels.
+        seed: Seed of the first card.
+        classes: Damage classes, drawn in turn.
+        workers: Number of processes, as in `draw_cards`.
+        overwrite: Replaces existing pictures.
+        soft_masks: Writes soft masks too.
+        twins: Writes each card's undamaged twin too.
+        **options: styles, damages, severity and others, as in `draw_card`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: As `draw_cards` does.
+        RuntimeError: If the worker processes die.
+        CardError: If pictures exist already and `overwrite` is not set.
     """
     from tqdm.auto import tqdm
 
     pictures = ("mask", *("soft_mask",) * soft_masks, *("twin",) * twins)
-    how = {"styles": tuple(styles), "damages": damages, "severity": severity, "others": tuple(others)}
-    cards = _stream(partial(_encode_chunk, pictures=pictures), count, size, seed, classes, workers, how)
+    _check(size, seed, classes, options)
+    work = partial(_encode_chunk, size=tuple(size), options=options, pictures=pictures)
+    cards = _stream(work, count, seed, classes, workers)
     folder = Path(out)
     with closing(cards), CardWriter(folder, overwrite=overwrite) as writer:
-        for row, image, others_of_it in tqdm(cards, total=count, unit="card", desc=f"drawing into {folder}"):
+        for row, image, further in tqdm(cards, total=count, unit="card", desc=f"drawing into {folder}"):
             name = f"{row['label']}/{row['seed']:06d}.png"
             names = {f"{picture}_file_name": f"{picture}s/{name}" for picture in pictures}
-            writer.add({"file_name": name, **names, **row}, image, **others_of_it)
+            writer.add({"file_name": name, **names, **row}, image, **further)
     return folder
 
 
-def _kinds(seed: int, label: str, damages: Number, others: Sequence[str]) -> list[str]:
+def _bounds(number: Number) -> tuple[int, int]:
+    return (number, number) if isinstance(number, int) else number
+
+
+def _kinds(seed: int, label: str, damages: Number, others: Names) -> list[str]:
+    """Draws the kinds of damage on a card."""
     if label == "CLEAN":
         return []
-    least, most = (damages, damages) if isinstance(damages, int) else damages
+    least, most = _bounds(damages)
     rng = np.random.default_rng([seed, 3])
     number = int(rng.integers(least, most + 1))
     return [label, *(others[index] for index in rng.integers(0, len(others) or 1, number - 1))]
 
 
-def _check(size, seed, labels, styles, damages, severity, others, count=1):
-    _check_known("style", styles, STYLES)
+def _check(size: Size, seed: int, labels: Names, options: Options) -> None:
+    options = {**DEFAULTS, **options}
+    _check_known("style", options["styles"], STYLES)
     _check_known("damage class", labels, ALL_CLASSES)
     if min(size) < MINIMUM_SIZE:
         raise ValueError(f"cards of {size[0]}x{size[1]} (height x width) are too small to draw: at least 16x16")
     if seed < 0:
         raise ValueError(f"seed {seed} is negative: seeds are 0 or more")
-    if count < 1:
-        raise ValueError(f"cannot draw {count} cards: the count must be 1 or more")
-    least, most = (damages, damages) if isinstance(damages, int) else damages
-    if not 1 <= least <= most <= MOST_DAMAGES:
-        raise ValueError(f"damages {damages}: a card has 1 to {MOST_DAMAGES} damages, or a range of such (least, most)")
+    least, most = _bounds(options["damages"])
+    if not 1 <= least <= most <= MAXIMUM_DAMAGES:
+        number = f"damages {options['damages']}"
+        raise ValueError(f"{number}: a card has 1 to {MAXIMUM_DAMAGES} damages, or a range of such (minimum, maximum)")
     if most > 1:
-        _check_known("kind of further damage", others, ALL_CLASSES[1:])
-    low, high = SEVERITIES
+        _check_known("kind of further damage", options["others"], ALL_CLASSES[1:])
+    (low, high), severity = SEVERITIES, options["severity"]
     if not low <= severity <= high:
-        raise ValueError(f"severity {severity} is out of range: {low:g} to {high:g}, and 1 is the usual")
+        raise ValueError(f"severity {severity} is out of range: {low:g} to {high:g}; 1 is the usual severity")
 
 
-def _check_known(what: str, names: Sequence[str], known: Sequence[str]):
+def _check_known(what: str, names: Names, known: Iterable[str]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown or not names:
         raise ValueError(f"unknown {what} {', '.join(unknown) or '(none given)'}: choose from {', '.join(known)}")
 
 
-def _draw_chunk(jobs: list[tuple[int, str]], **how) -> list[DrawnCard]:
-    return [draw_card(seed, label, **how) for seed, label in jobs]
+def _draw_chunk(jobs: list[Job], size: Size, options: Options) -> list[DrawnCard]:
+    return [draw_card(seed, label, size, **options) for seed, label in jobs]
 
 
-def _encode_chunk(jobs: list[tuple[int, str]], pictures, **how) -> list[tuple[dict, bytes, dict[str, bytes]]]:
+def _encode_chunk(
+    jobs: list[Job], size: Size, options: Options, pictures: Names
+) -> list[tuple[dict[str, Any], bytes, dict[str, bytes]]]:
     return [
         (card.row, encode_png(card.image), {picture: encode_png(getattr(card, picture)) for picture in pictures})
-        for card in (draw_card(seed, label, **how) for seed, label in jobs)
+        for card in _draw_chunk(jobs, size, options)
     ]
 
 
-def _stream(work: Callable, count, size, seed, classes, workers, how: dict) -> Iterator:
-    """Check the arguments at once; then yield the work's results in order, a few chunks ahead of the reader."""
-    classes, size = tuple(classes), tuple(size)
-    _check(size, seed, classes, count=count, **how)
+def _stream(
+    work: Callable[[list[Job]], list[Result]], count: int, seed: int, classes: Names, workers: int | None
+) -> Iterator[Result]:
+    """Returns an iterator over the results of the work, in order."""
+    if count < 1:
+        raise ValueError(f"cannot draw {count} cards: the count must be 1 or more")
     if workers is None:
         workers = min(os.cpu_count() or 1, math.ceil(count / (8 * CHUNK)))
     elif workers < 1:
-        raise ValueError(f"cannot draw with {workers} workers: 1 draws in this process, more in as many others")
-    return _one_by_one(results_in_order(partial(work, size=size, **how), _chunks(count, seed, classes), workers))
+        raise ValueError(f"cannot draw with {workers} workers: 1 draws in this process, more in worker processes")
+    jobs = ((seed + i, classes[i % len(classes)]) for i in range(count))
+    chunks = iter(lambda: list(islice(jobs, CHUNK)), [])
+    return _flatten(results_in_order(work, chunks, workers))
 
 
-def _chunks(count: int, seed: int, classes: tuple[str, ...]) -> Iterator[list[tuple[int, str]]]:
-    for start in range(0, count, CHUNK):
-        yield [(seed + i, classes[i % len(classes)]) for i in range(start, min(start + CHUNK, count))]
-
-
-def _one_by_one(chunks: Iterator[list]) -> Iterator:
+def _flatten(chunks: Iterator[list[Result]]) -> Iterator[Result]:
+    """Yields the items of all chunks; closing it closes `chunks`, which ends the worker processes."""
     with closing(chunks):
         for chunk in chunks:
             yield from chunk

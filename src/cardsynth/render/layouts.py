@@ -1,4 +1,4 @@
-"""The layouts of card backs by name: how each is printed, in which decade, which way it lies."""
+"""The layouts of card backs by name: how each is printed, in which decade, and its orientation."""
 
 import random
 from collections.abc import Callable
@@ -6,41 +6,49 @@ from dataclasses import dataclass
 
 from cardsynth.render import landscapes, portraits
 from cardsynth.render.players import Player
-from cardsynth.render.press import Press
+from cardsynth.render.press import BAND, KEY, Press
 
 
 @dataclass(frozen=True)
 class Layout:
     """A way to set a card back.
 
-    decade: when such backs were printed. seasons: fewest and most that the player has played. draw: prints them.
-    landscape: whether it lies on its long side. frame: the ink of its outermost frame, which centering is measured by.
+    Attributes:
+        draw: Prints a player on a press.
+        decade: When such backs were printed.
+        seasons: Minimum and maximum number of seasons that the player has played.
+        frame: Plate of the outermost frame, by which centering is measured.
+        landscape: Whether the card lies on its long side.
     """
 
-    name: str
+    draw: Callable[[Press, Player, random.Random], None]
     decade: int
     seasons: tuple[int, int]
-    draw: Callable[[Press, Player, random.Random], None]
+    frame: int = KEY
     landscape: bool = False
-    frame: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the function that prints it."""
+        return self.draw.__name__
 
 
 _LAYOUTS = (
-    Layout("banner", 1950, (1, 3), portraits.banner, frame=1),
-    Layout("reverse", 1950, (2, 5), portraits.reverse, frame=1),
-    Layout("comic", 1960, (1, 4), portraits.comic),
-    Layout("pennant", 1960, (3, 5), portraits.pennant, frame=1),
-    Layout("leaders", 1970, (6, 12), portraits.leaders),
-    Layout("ledger", 1970, (7, 13), portraits.ledger, frame=1),
-    Layout("framed", 1970, (3, 6), portraits.framed),
-    Layout("checklist", 1970, (1, 2), portraits.checklist),
-    Layout("wirephoto", 1970, (4, 7), portraits.wirephoto),
-    Layout("sidebar", 1980, (5, 7), portraits.sidebar, frame=1),
-    Layout("gazette", 1950, (2, 9), landscapes.gazette, landscape=True),
-    Layout("halves", 1960, (1, 6), landscapes.halves, landscape=True, frame=1),
-    Layout("funnies", 1970, (1, 4), landscapes.funnies, landscape=True, frame=1),
-    Layout("autograph", 1970, (1, 4), landscapes.autograph, landscape=True),
-    Layout("marquee", 1970, (2, 8), landscapes.marquee, landscape=True),
-    Layout("annual", 1980, (6, 17), landscapes.annual, landscape=True, frame=1),
+    Layout(portraits.banner, 1950, seasons=(1, 3), frame=BAND),
+    Layout(portraits.reverse, 1950, seasons=(2, 5), frame=BAND),
+    Layout(portraits.comic, 1960, seasons=(1, 4)),
+    Layout(portraits.pennant, 1960, seasons=(3, 5), frame=BAND),
+    Layout(portraits.leaders, 1970, seasons=(6, 12)),
+    Layout(portraits.ledger, 1970, seasons=(7, 13), frame=BAND),
+    Layout(portraits.framed, 1970, seasons=(3, 6)),
+    Layout(portraits.checklist, 1970, seasons=(1, 2)),
+    Layout(portraits.wirephoto, 1970, seasons=(4, 7)),
+    Layout(portraits.sidebar, 1980, seasons=(5, 7), frame=BAND),
+    Layout(landscapes.gazette, 1950, seasons=(2, 9), landscape=True),
+    Layout(landscapes.halves, 1960, seasons=(1, 6), frame=BAND, landscape=True),
+    Layout(landscapes.funnies, 1970, seasons=(1, 4), frame=BAND, landscape=True),
+    Layout(landscapes.autograph, 1970, seasons=(1, 4), landscape=True),
+    Layout(landscapes.marquee, 1970, seasons=(2, 8), landscape=True),
+    Layout(landscapes.annual, 1980, seasons=(6, 17), frame=BAND, landscape=True),
 )
 LAYOUTS = {layout.name: layout for layout in _LAYOUTS}

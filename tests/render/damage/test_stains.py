@@ -5,7 +5,7 @@ import pytest
 
 from cardsynth.cards.labels import CLASSES, EXTRA_CLASSES
 from cardsynth.render.damage.films import VISIBLE, Film, lay, torn
-from cardsynth.render.damage.shapes import cover, curve, strokes
+from cardsynth.render.damage.shapes import Card, curve, strokes
 from cardsynth.render.damage.stains import KINDS, damage_card
 from cardsynth.render.draw import ALL_CLASSES, draw_card, draw_cards
 
@@ -43,15 +43,17 @@ def test_twins_are_equal_where_the_soft_mask_is_zero(kind, size):
 
 @pytest.mark.parametrize("kind", KIND_NAMES)
 def test_hard_masks_are_what_an_eye_sees(kind):
-    found = [overlap(card.mask > 0, visible_change(card)) for card in draw_cards(14, SIZE, 100, (kind,), workers=1)]
-    assert np.mean(found) >= 0.95
-    assert min(found) > 0.85
+    overlaps = [overlap(card.mask > 0, visible_change(card)) for card in draw_cards(14, SIZE, 100, (kind,), workers=1)]
+    assert np.mean(overlaps) >= 0.95
+    assert min(overlaps) > 0.85
 
 
 @pytest.mark.parametrize("kind", CLASSES[1:])
 def test_hard_masks_hold_at_the_size_of_the_demo(kind):
-    found = [overlap(card.mask > 0, visible_change(card)) for card in draw_cards(14, (80, 64), 200, (kind,), workers=1)]
-    assert np.mean(found) >= 0.95
+    overlaps = [
+        overlap(card.mask > 0, visible_change(card)) for card in draw_cards(14, (80, 64), 200, (kind,), workers=1)
+    ]
+    assert np.mean(overlaps) >= 0.95
 
 
 def test_severity_of_a_damage_is_what_its_pictures_say():
@@ -82,12 +84,12 @@ def test_the_dial_makes_damage_larger_and_darker(kind):
 
 def test_further_damages_leave_the_first_as_it_was():
     for seed in range(12):
-        one, four = (draw_card(seed, "SMALL", SIZE, damages=number) for number in (1, 4))
-        assert four.row["damages"][0] == one.row["damages"][0]
+        single, four = (draw_card(seed, "SMALL", SIZE, damages=number) for number in (1, 4))
+        assert four.row["damages"][0] == single.row["damages"][0]
         assert len(four.row["damages"]) == 4
         assert {damage["kind"] for damage in four.row["damages"][1:]} <= set(EXTRA_CLASSES)
-        assert ((one.mask > 0) <= (four.mask > 0)).all()
-        assert (one.soft_mask <= four.soft_mask).all()
+        assert ((single.mask > 0) <= (four.mask > 0)).all()
+        assert (single.soft_mask <= four.soft_mask).all()
         assert np.array_equal(four.image[four.soft_mask == 0], four.twin[four.soft_mask == 0])
         boxes = [box for damage in four.row["damages"] for box in damage["bbox"]]
         kinds = [damage["kind"] for damage in four.row["damages"] for _ in damage["bbox"]]
@@ -113,11 +115,11 @@ def test_the_caption_names_every_damage_once():
 @pytest.mark.parametrize("kind", KIND_NAMES)
 def test_a_kind_lies_in_one_place_at_every_size(kind):
     """Masks at 80x64 are those at 160x128, reduced; hickeys, which look for ink, may choose another place."""
-    found = []
+    overlaps = []
     for seed in range(8):
         small, large = (draw_card(seed, kind, size).mask > 0 for size in ((80, 64), SIZE))
-        found.append(overlap(small, large.reshape(80, 2, 64, 2).mean(axis=(1, 3)) >= 0.5))
-    assert np.median(found) > 0.5
+        overlaps.append(overlap(small, large.reshape(80, 2, 64, 2).mean(axis=(1, 3)) >= 0.5))
+    assert np.median(overlaps) > 0.5
 
 
 @pytest.mark.parametrize("kind", ["SMALL", "WHITE_MARKS", "HICKEY"])
@@ -184,7 +186,8 @@ def test_laying_no_film_changes_nothing():
 
 
 def test_shapes():
-    assert cover(np.array([-1.0, 0.0, 1.0]), 10).tolist() == [0, 0.5, 1]
+    card = Card(np.zeros((4, 10, 3), np.uint8), np.ones((4, 10), np.float32), 1.0, np.random.default_rng(0))
+    assert card.cover(np.array([-1.0, 0.0, 1.0])).tolist() == [0, 0.5, 1]
     path = curve([(0, 0), (1, 0), (1, 1)])
     assert path[0] == (0, 0)
     assert (1, 0) in path

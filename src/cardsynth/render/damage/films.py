@@ -1,23 +1,30 @@
-"""How surface damage acts on print: films that take light away and cover what is beneath them."""
+"""How surface damage acts on print: films that absorb light and cover what is beneath them.
+
+The films are in `films.toml`.
+"""
 
 import math
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 Triple = tuple[float, float, float]
-Layer = tuple["Film", np.ndarray]  # a film and its amount, float32 (H, W), 0 or more, about 1 where it is there in full
+Layer = tuple["Film", np.ndarray]  # a film and its thickness, float32 (H, W), 0 or more, about 1 for a full film
 
-VISIBLE = 4  # change of a channel, in levels of 255, from which an eye takes print for damaged
-LEAST = 0.5 / 255  # no thinner film is laid, so that a soft mask of 0 means untouched
+VISIBLE = 4  # smallest change of a channel, in levels of 255, that an eye notices
+THINNEST = 0.5 / 255  # thinner films are dropped, so that a soft mask of 0 means untouched
 
 
 @dataclass(frozen=True)
 class Film:
-    """What one layer of a damage does to the print beneath it, where its amount is 1.
+    """The effect of one layer of damage at thickness 1.
 
-    through: share of each channel's light that it lets pass (R, G, B, above 0 to 1).
-    tint, body: its own colour (0 to 255) and how much of the print that covers (0 to below 1).
+    Attributes:
+        through: Fraction of red, green and blue light that it transmits, above 0 to 1.
+        tint: Its own colour, 0 to 255.
+        body: Fraction of the print that its colour covers, 0 to below 1.
     """
 
     through: Triple
@@ -25,58 +32,45 @@ class Film:
     body: float = 0.0
 
     def visible(self, stock: Triple) -> float:
-        """The amount from which it changes bare stock of a colour by `VISIBLE` levels; 1 where no amount does."""
-        amounts = np.arange(1, 256, dtype=np.float32)[None, :] / 255
+        """Smallest thickness that changes bare stock of a colour by VISIBLE levels; 1 if none does."""
+        thickness = np.arange(1, 256, dtype=np.float32)[None, :] / 255
         bare = np.broadcast_to(np.asarray(stock, np.float32), (1, 255, 3))
-        change = np.abs(self.over(bare, amounts) - bare).max(axis=-1)[0]
+        change = np.abs(self.over(bare, thickness) - bare).max(axis=-1)[0]
         return min(1.0, float(np.argmax(np.append(change, VISIBLE) >= VISIBLE) + 1) / 255)
 
-    def over(self, light: np.ndarray, amount: np.ndarray) -> np.ndarray:
-        """Print seen through the film: light (H, W, 3) in 0 to 255 and amount (H, W) -> float32 (H, W, 3).
+    def over(self, light: np.ndarray, thickness: np.ndarray) -> np.ndarray:
+        """Lays the film over print. It absorbs, and covers, exponentially in its thickness (Beer-Lambert law).
 
-        The film absorbs exponentially in its amount (Beer and Lambert's law) and covers likewise.
+        Args:
+            light: (H, W, 3) in 0 to 255.
+            thickness: (H, W), 0 or more.
+
+        Returns:
+            float32 (H, W, 3).
         """
         body = -math.log(1 - self.body)
-        bare = np.exp(-body * amount)
-        seen = np.empty(light.shape, np.float32)
+        uncovered = np.exp(-body * thickness)
+        result = np.empty(light.shape, np.float32)
         for channel, (through, tint) in enumerate(zip(self.through, self.tint, strict=True)):
-            passed = np.exp((math.log(through) - body) * amount) if through < 1 else bare
-            seen[..., channel] = light[..., channel] * passed + tint * (1 - bare)
-        return seen
+            passed = np.exp((math.log(through) - body) * thickness) if through < 1 else uncovered
+            result[..., channel] = light[..., channel] * passed + tint * (1 - uncovered)
+        return result
 
 
-def lay(picture: np.ndarray, film: Film, amount: np.ndarray) -> None:
-    """Lay a film on a picture, uint8 (H, W, 3), in place; amount: float32 (H, W), 0 or more, 0 leaves it untouched."""
-    rows, columns = (np.flatnonzero(amount.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return
-    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    picture[window] = film.over(picture[window], amount[window]) + 0.5
+def lay(picture: np.ndarray, film: Film, thickness: np.ndarray) -> None:
+    """Lays a film on a picture, uint8 (H, W, 3), in place; thickness 0, float32 (H, W), leaves a pixel untouched."""
+    rows, columns = (np.flatnonzero(thickness.any(axis=axis)) for axis in (1, 0))
+    if len(rows):
+        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        picture[window] = film.over(picture[window], thickness[window]) + 0.5
 
 
 def torn(stock: Triple) -> Film:
-    """The fibre of a stock laid open: paler than the stock, and than its surface ever was."""
+    """The torn fibre of a stock, which is paler than its surface."""
     tint = tuple(min(254.0, light + max(16.0, 0.55 * (250 - light))) for light in stock)
     return Film((0.95, 0.95, 0.95), tint, 0.93)
 
 
-GUM = Film((0.72, 0.55, 0.37), (150, 104, 58), 0.20)
-LIGHT_GUM = Film((0.88, 0.79, 0.64), (190, 152, 98), 0.06)
-GLOSS = Film((1, 1, 1), (255, 246, 226), 0.20)
-SPOT = Film((0.46, 0.35, 0.26), (78, 46, 24), 0.45)
-WHITE = Film((0.95, 0.95, 0.95), (251, 249, 244), 0.94)
-WAX = Film((0.84, 0.80, 0.70), (196, 194, 184), 0.14)
-TONE = Film((0.90, 0.80, 0.60), (176, 136, 84), 0.05)
-SHADE = Film((0.62, 0.60, 0.58), (60, 54, 50), 0.10)
-FOLD_LIGHT = Film((1, 1, 1), (255, 253, 247), 0.38)
-WATER = Film((0.74, 0.62, 0.46), (150, 116, 74), 0.10)
-RESIDUES = tuple(
-    Film((0.9, 0.9, 0.9), tint, 0.82)
-    for tint in ((228, 128, 150), (222, 176, 60), (120, 178, 150), (168, 138, 190), (216, 128, 76))
-)
-PENS = (
-    Film((0.36, 0.42, 0.78), (30, 52, 150), 0.62),
-    Film((0.30, 0.30, 0.32), (30, 28, 36), 0.66),
-    Film((0.80, 0.34, 0.36), (186, 26, 40), 0.62),
-    Film((0.34, 0.62, 0.44), (20, 110, 60), 0.62),
-)
+_DATA = tomllib.loads(Path(__file__).with_name("films.toml").read_text("utf-8"))
+RESIDUES, PENS = ([Film(**values) for values in _DATA.pop(name)] for name in ("residues", "pens"))
+FILMS = {name: Film(**values) for name, values in _DATA.items()}
