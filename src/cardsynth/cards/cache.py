@@ -1,4 +1,4 @@
-"""Cards of a large folder prepared once: their pixels in one file, which later starts map into memory."""
+"""Prepares the cards of a large folder once: stores their pixels in one file, which later starts map into memory."""
 
 import hashlib
 import json
@@ -29,11 +29,16 @@ NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" els
 
 
 def read_folder(folder: Path, reading: Reading) -> tuple[np.ndarray, Listing, str | None]:
-    """Pixels of a folder's cards, uint8 (N, C, H, W), which they are, and their fingerprint where it is known.
+    """Reads the cards of a folder.
 
-    From 1,000 pictures on, the pixels are those of a file in the hidden folder `.cardsynth`, mapped into memory when
-    they are looked at; writing to them does not change the file. Where that cannot be written, it warns and reads into
-    memory. Raises CardError as `read_cards` does.
+    From 1,000 pictures on, the pixels come from a file in the hidden folder `.cardsynth`, mapped into memory; writing
+    to them does not change the file. If that file cannot be written, warns and reads into memory.
+
+    Returns:
+        Pixels uint8 (N, C, H, W), the listing of the cards, and their fingerprint if known.
+
+    Raises:
+        CardError: as of `read_cards`.
     """
     root = card_root(folder)
     names, state = folder_state(root)
@@ -56,9 +61,9 @@ def read_folder(folder: Path, reading: Reading) -> tuple[np.ndarray, Listing, st
 
 
 def folder_state(root: Path) -> tuple[set[str], str]:
-    """Relative names of the pictures in a card folder, and a digest that another picture, name or label would change.
+    """Returns the relative names of the pictures in a card folder, and a digest that changes with the folder.
 
-    The digest is of the pictures' names, sizes and times of change, of the metadata's bytes, and of Pillow's version.
+    The digest covers names, sizes and modification times of the pictures, the metadata, and Pillow's version.
     """
     names, rows = set(), [PIL.__version__, str(FORMAT), str((root / "images").is_dir())]
     for name, entry in picture_files(root):
@@ -81,7 +86,7 @@ def fingerprint_of(pixels: np.ndarray, labels: np.ndarray, label_names: tuple[st
 
 
 def number_labels(listing: Listing) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The label of each card as int64 (N,), 0 for cards without, and the names of the labels in order."""
+    """Returns the label number of each card, int64 (N,), 0 without labels, and the sorted names of the labels."""
     label_names = tuple(sorted(set(listing.labels)))
     number_of = {name: number for number, name in enumerate(label_names)}
     labels = [number_of[label] for label in listing.labels] or [0] * len(listing.names)
@@ -93,7 +98,7 @@ def _digest(text: str) -> str:
 
 
 def _chosen(folder: Path, reading: Reading) -> tuple[list[CardFile], bool, bool]:
-    """The cards to read, whether they must have labels, and whether they must have masks."""
+    """Returns the cards to read, and whether they must have labels and masks."""
     cards = some_cards(folder)
     labels = [card.label for card in cards]
     cards = [cards[index] for index in chosen_cards(labels, reading, folder)]
@@ -113,9 +118,16 @@ def _make_cache_folder(path: Path) -> None:
 
 
 def _prepare(folder: Path, reading: Reading, place: Path, names: set[str]) -> tuple[np.ndarray, Listing, str]:
-    """Read the cards into a new cache, in place of those of the same settings; `names` are the pictures it answers for.
+    """Reads the cards into a new cache, which replaces older ones of the same settings.
 
-    Raises OSError where the cache cannot be written, or would not notice a change.
+    Args:
+        folder: the card folder.
+        reading: how cards are read.
+        place: folder of the cache.
+        names: the pictures whose changes the cache notices.
+
+    Raises:
+        OSError: the cache cannot be written, or would not notice a change of a picture.
     """
     cards, labelled, with_mask = _chosen(folder, reading)
     unknown = sum(name not in names and Path(name).as_posix() not in names for name in _named(cards, with_mask))
@@ -149,7 +161,7 @@ def _prepare(folder: Path, reading: Reading, place: Path, names: set[str]) -> tu
 
 
 def _named(cards: list[CardFile], with_mask: bool) -> Iterator[str]:
-    """The pictures that metadata rows name, which may lie anywhere."""
+    """Yields the pictures that metadata rows name, which may lie anywhere."""
     for row in (card.row for card in cards if card.row):
         yield row["file_name"]
         if with_mask and row.get("mask_file_name"):
@@ -162,7 +174,7 @@ def _flush(file: IO) -> None:
 
 
 def _open(place: Path) -> tuple[np.ndarray, Listing, str] | None:
-    """A cache's pixels, listing and fingerprint; None where there is none, or no whole one."""
+    """Opens a cache; returns pixels, listing and fingerprint, or None without a complete cache."""
     try:
         stored = json.loads((place / LISTING).read_bytes())
         listing = Listing(**{name: tuple(values) for name, values in stored["listing"].items()})
@@ -172,10 +184,13 @@ def _open(place: Path) -> tuple[np.ndarray, Listing, str] | None:
 
 
 def _map(path: Path, shape: Sequence[int], at_random: bool = False) -> np.ndarray:
-    """A file's bytes as an array: read from disk where looked at, and what is written to it stays in memory.
+    """Maps a file into memory as an array, copy on write.
 
-    at_random: it is looked at in no order. Where it does not fit into memory, nothing is then read ahead, which made
-    random batches thirteen times slower; where it does, reading ahead fills the memory sooner.
+    Args:
+        path: the file.
+        shape: shape of the array.
+        at_random: it is read in random order. If it does not fit into memory, read-ahead is turned off, since it made
+            random batches thirteen times slower.
     """
     with path.open("rb") as file:
         if sys.platform == "win32":

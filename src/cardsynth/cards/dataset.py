@@ -1,4 +1,4 @@
-"""Cards in memory: read from a card folder or the Hub, fitted to one size; and the pair image <-> tensor."""
+"""Cards in memory: reads them from a card folder or the Hub, and converts pixels to the range of the net and back."""
 
 import math
 from collections import Counter
@@ -23,10 +23,17 @@ GPU_SHARE = 1 / 4  # of a GPU's free memory that pixels may take; the rest is th
 
 @dataclass(frozen=True)
 class Cards:
-    """Cards in memory: `pixels` uint8 (N, C, H, W), C 3 (RGB) or 4 (RGB and mask, 0 or 255); `labels` int64 (N,).
+    """Cards in memory.
 
-    `label_names` is empty where the cards have no labels. `skipped` names what was left out, and why. `darkness`:
-    float32 (N,), mean change of lightness under each card's damage in grey levels, NaN where unknown; None: of all.
+    Attributes:
+        pixels: uint8 (N, C, H, W), C 3 (RGB) or 4 (RGB and mask, 0 or 255).
+        labels: number of each card's class, int64 (N,).
+        label_names: names of the classes; empty for cards without labels.
+        names: file names.
+        source: folder or Hub id.
+        skipped: what was left out, with the reason.
+        darkness: mean change of lightness under each card's damage in grey levels, float32 (N,), NaN if unknown; None
+            if unknown for all.
     """
 
     pixels: torch.Tensor
@@ -42,7 +49,7 @@ class Cards:
 
     @property
     def has_mask(self) -> bool:
-        """Whether the fourth channel, the damage mask, is there."""
+        """Whether the cards have damage masks, as fourth channel."""
         return self.pixels.shape[1] == 4
 
     @property
@@ -58,13 +65,13 @@ class Cards:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of pixels and labels: equal for equal training data, whatever its files are called."""
+        """Hash of pixels and labels; equal for equal training data, whatever the names of its files."""
         return fingerprint_of(self.pixels.cpu().numpy(), self.labels.cpu().numpy(), self.label_names)
 
     def to(self, device: str | torch.device) -> "Cards":
-        """The same cards on a device; pixels that would fill over a quarter of a GPU's free memory stay where they are.
+        """Returns the same cards on a device; pixels that would fill over a quarter of a GPU's free memory stay behind.
 
-        `batch` gives cards on the device either way.
+        `batch` returns cards on the device either way.
         """
         device, pixels = torch.device(device), self.pixels
         if device.type != "cuda" or pixels.nbytes <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
@@ -76,20 +83,28 @@ class Cards:
         return moved
 
     def batch(self, indices: torch.Tensor, device: str | torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixels uint8 (B, C, H, W) and labels int64 (B,) of some cards, on a device, wherever the cards lie.
+        """Copies some cards to a device.
 
-        indices: int64 (B,), best on the CPU, where no GPU has to be waited for.
+        Args:
+            indices: int64 (B,), best on the CPU, so that no GPU is waited for.
+            device: the device.
+
+        Returns:
+            Pixels uint8 (B, C, H, W) and labels int64 (B,).
         """
         return _taken(self.pixels, indices, device), _taken(self.labels, indices, device)
 
     def knows(self, condition: str) -> bool:
-        """Whether any card can know a number: `covered` or `darkness`."""
+        """Whether a number, `covered` or `darkness`, is known for any card."""
         return self.has_mask if condition == "covered" else self.darkness is not None
 
     def numbers(self, conditions: Sequence[str], indices: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-        """Numbers of some cards as shares of their limits, float32 (B, K) in 0 to 1; NaN: unknown.
+        """Returns numbers of some cards as shares of their limits, float32 (B, K) in 0 to 1; NaN if unknown.
 
-        covered: share of the card that its mask covers. indices, pixels: of the cards, as `batch` takes and gives them.
+        Args:
+            conditions: names of the numbers; `covered` is the share of the card under its mask.
+            indices: the cards, int64 (B,).
+            pixels: their pixels, as `batch` returns them.
         """
         shares = torch.full((len(pixels), len(conditions)), math.nan, device=pixels.device)
         for place, name in enumerate(conditions):
@@ -100,17 +115,17 @@ class Cards:
         return shares
 
     def ranges(self, conditions: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:
-        """Least and most of each number that some 2,000 of the cards know, by class ("all" for cards without)."""
+        """Returns least and most of each number among some 2,000 cards, by class ("all" for cards without labels)."""
         some = torch.arange(0, len(self), -(-len(self) // MOST_LOOKED_AT))
         parts = [self.numbers(conditions, part, self.batch(part, "cpu")[0]) for part in some.split(100)]
         shares, labels = torch.cat(parts), self.labels.cpu()[some]
-        found: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in conditions}
+        ranges: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in conditions}
         for number, label in enumerate(self.label_names or ("all",)):
             for name, values in zip(conditions, shares[labels == number].T, strict=True):
                 known = values[~values.isnan()] * LIMITS[name]
                 if len(known):
-                    found[name][label] = round(known.min().item(), 4), round(known.max().item(), 4)
-        return found
+                    ranges[name][label] = round(known.min().item(), 4), round(known.max().item(), 4)
+        return ranges
 
 
 def _taken(values: torch.Tensor, indices: torch.Tensor, device: str | torch.device) -> torch.Tensor:
@@ -170,7 +185,7 @@ def read_cards(source: str | Path, reading: Reading | tuple[int, int], **options
 
 
 def balance_report(cards: Cards) -> str:
-    """Class counts and shares in a few lines, with a remedy where a class has under a third of the largest."""
+    """Lists class counts and shares, with a remedy for classes under a third of the largest."""
     counts = Counter(cards.class_counts)
     lines = [f"{len(cards)} cards, {cards.size[0]}x{cards.size[1]}, {'with' if cards.has_mask else 'without'} masks"]
     for name, count in counts.most_common():
@@ -180,7 +195,7 @@ def balance_report(cards: Cards) -> str:
 
 
 def stack_cards(drawn: Iterable[Any], source: str = "drawn cards") -> Cards:
-    """Cards in memory from drawn ones, each with `image` (H, W, 3), `mask` (H, W) and a `row` that holds its label."""
+    """Stacks drawn cards in memory; each has an `image` (H, W, 3), a `mask` (H, W) and a `row` with its label."""
     pixels, labels, darkness = [], [], []
     for card in drawn:
         pixels.append(np.concatenate([card.image, card.mask[..., None]], axis=-1).transpose(2, 0, 1))

@@ -1,4 +1,4 @@
-"""The faults of one card: its picture and its mask, decoded and then let go."""
+"""Checks one card: its picture, its mask and further pictures."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -13,13 +13,20 @@ from cardsynth.cards.fitting import read_image
 from cardsynth.cards.folder import CardError, CardFile
 
 Level = Literal["error", "warning"]
-Found = Callable[[Level, Path, str, str], None]  # called with level, file, reason and remedy
+ReportProblem = Callable[[Level, Path, str, str], None]  # called with level, file, reason and remedy
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a file, named relative to the folder, and what to do; errors would stop or spoil training."""
+    """A problem of a file and its remedy. An error stops or spoils training; a warning does not.
+
+    Attributes:
+        level: `error` or `warning`.
+        file: path relative to the checked folder.
+        reason: what is wrong.
+        remedy: what to do.
+    """
 
     level: Level
     file: str
@@ -27,73 +34,83 @@ class Problem:
     remedy: str
 
 
-def look_at(card: CardFile, folder: Path, masked: bool, found: Found) -> tuple[Size, bytes] | None:
-    """Height and width of a card's picture and a hash of its pixels; reports what is wrong with it and its masks."""
-    image, mask = (_open(path, folder, found) if path else None for path in (card.image, card.mask))
+def look_at(card: CardFile, folder: Path, masked: bool, report: ReportProblem) -> tuple[Size, bytes] | None:
+    """Decodes the pictures of a card and reports their problems.
+
+    Args:
+        card: the card.
+        folder: the checked folder, which pictures must not lead out of.
+        masked: whether cards of the folder have masks.
+        report: called with each problem.
+
+    Returns:
+        (height, width) of the picture and a hash of its pixels; None if it cannot be read.
+    """
+    image, mask = (_open(path, folder, report) if path else None for path in (card.image, card.mask))
     if masked and card.mask is None:
-        found(
+        report(
             "error", card.image, "has no mask where other cards have one", "add it; all black where nothing is damaged"
         )
     if mask:
-        _check_mask(card, mask, image, found)
+        _check_mask(card, mask, image, report)
     for path in card.others:
-        _check_size(path, _open(path, folder, found), image, found)
+        _check_size(path, _open(path, folder, report), image, report)
     if image is None:
         return None
     for reason, remedy in _oddities(card.image):
-        found("warning", card.image, reason, remedy)
+        report("warning", card.image, reason, remedy)
     if all(low == high for low, high in image.getextrema()):
-        found("warning", card.image, "has one colour all over", "scan it again, or remove it")
+        report("warning", card.image, "has one colour all over", "scan it again, or remove it")
     digest = hashlib.sha256(repr(image.size).encode())
     digest.update(np.ascontiguousarray(image))
     return (image.height, image.width), digest.digest()
 
 
-def _open(path: Path, folder: Path, found: Found) -> Image.Image | None:
-    if not is_inside(path, folder, found):
+def _open(path: Path, folder: Path, report: ReportProblem) -> Image.Image | None:
+    if not is_inside(path, folder, report):
         return None
     try:
         return read_image(path)
     except CardError as error:
-        found_error(error, path, found)
+        report_error(error, path, report)
 
 
-def is_inside(path: Path, folder: Path, found: Found) -> bool:
-    """Whether a path ends at a file in the folder; reports it where it does not."""
+def is_inside(path: Path, folder: Path, report: ReportProblem) -> bool:
+    """Whether a path leads to a file inside the folder; reports it if not."""
     try:
         target = path.resolve()
         if not target.is_relative_to(folder.resolve()):
-            found("error", path, "leads outside the folder", "copy the picture into the folder")
+            report("error", path, "leads outside the folder", "copy the picture into the folder")
         elif target.is_file():
             return True
         elif path.is_symlink():
-            found("error", path, "is a broken link", "put the picture in its place, or remove it")
+            report("error", path, "is a broken link", "put the picture in its place, or remove it")
         else:
-            found("error", path, "does not exist", "restore it, or remove it from its metadata row")
+            report("error", path, "does not exist", "restore it, or remove it from its metadata row")
     except (OSError, RuntimeError, ValueError) as error:
-        found("error", path, f"cannot be followed ({error})", "rename or remove it")
+        report("error", path, f"cannot be followed ({error})", "rename or remove it")
     return False
 
 
-def _check_size(path: Path, other: Image.Image | None, image: Image.Image | None, found: Found) -> None:
+def _check_size(path: Path, other: Image.Image | None, image: Image.Image | None, report: ReportProblem) -> None:
     if image and other and other.size != image.size:
         reason = f"measures {other.height}x{other.width} and its card {image.height}x{image.width}"
-        found("error", path, reason, "save both at one size")
+        report("error", path, reason, "save both at one size")
 
 
-def _check_mask(card: CardFile, mask: Image.Image, image: Image.Image | None, found: Found) -> None:
-    _check_size(card.mask, mask, image, found)
+def _check_mask(card: CardFile, mask: Image.Image, image: Image.Image | None, report: ReportProblem) -> None:
+    _check_size(card.mask, mask, image, report)
     values = {value for value, count in enumerate(mask.convert("L").histogram()) if count}
     if max(values) and max(values) < 128:
         reason = f"reaches only {max(values)} of 255, so that it reads as no damage"
-        found("error", card.mask, reason, "save damage as 255, the rest as 0")
+        report("error", card.mask, reason, "save damage as 255, the rest as 0")
     elif not values <= {0, 255}:
         reason = "has values other than 0 and 255; from 128 on they are read as damage"
-        found("warning", card.mask, reason, "save damage as 255, the rest as 0")
+        report("warning", card.mask, reason, "save damage as 255, the rest as 0")
 
 
 def _oddities(path: Path) -> Iterator[tuple[str, str]]:
-    """What reading changes in a picture, by its header, and what to do about it."""
+    """Yields what reading a picture changes, by its header, and a remedy."""
     with Image.open(path) as image:
         raw_modes = [tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in image.tile]
         if image.mode.startswith(("I", "F")) or any(";16" in raw_mode for raw_mode in raw_modes):
@@ -111,7 +128,7 @@ def _oddities(path: Path) -> Iterator[tuple[str, str]]:
             yield "is damaged behind its first picture, which is read", "scan or copy it again"
 
 
-def found_error(error: CardError, path: Path, found: Found) -> None:
-    """Report a CardError of a file: its message is the file, the reason and, after the last semicolon, the remedy."""
+def report_error(error: CardError, path: Path, report: ReportProblem) -> None:
+    """Reports a CardError of a file, whose message is "FILE: REASON; REMEDY"."""
     reason, _, remedy = str(error).removeprefix(str(path)).lstrip(" ,:").rpartition("; ")
-    found("error", path, reason, remedy)
+    report("error", path, reason, remedy)

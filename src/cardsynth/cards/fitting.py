@@ -1,4 +1,4 @@
-"""Pictures of any kind brought to upright RGB, and to one size without distortion."""
+"""Reads pictures of any mode as upright RGB, and fits them to one size."""
 
 import io
 from pathlib import Path
@@ -14,9 +14,14 @@ MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # what Pillow warns of as a decompression b
 
 
 def read_image(file: str | Path | io.BytesIO, name: str = "") -> Image.Image:
-    """A picture as upright RGB, whatever its mode: EXIF turned, alpha laid on white, 16 bits brought to 8, first frame.
+    """Reads the first frame of a picture as upright RGB: EXIF orientation applied, alpha on white, 16 bits scaled to 8.
 
-    Raises CardError, naming the file, when it cannot be decoded whole or is too large to be a scan.
+    Args:
+        file: path, or the file's bytes.
+        name: name of the file for messages.
+
+    Raises:
+        CardError: the picture cannot be decoded whole or is too large; the message names the file.
     """
     name = name or str(file)
     try:
@@ -49,7 +54,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """PNG bytes of a uint8 picture (H, W, 3) or mask (H, W)."""
+    """Encodes a uint8 picture (H, W, 3) or mask (H, W) as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
@@ -58,10 +63,17 @@ def encode_png(pixels: np.ndarray) -> bytes:
 def fit_image(
     image: Image.Image, size: tuple[int, int], fit: Fit = "crop", portrait: bool = True, is_mask: bool = False
 ) -> np.ndarray:
-    """A picture brought to (height, width): covered and cropped about its centre, padded with white, or stretched.
+    """Fits a picture to a size.
 
-    With `portrait`, a landscape picture meant for a portrait size takes a quarter turn first. Returns uint8 (H, W, 3),
-    or for a mask, which is padded with 0, (H, W) of 0 and 255.
+    Args:
+        image: the picture.
+        size: (height, width) in pixels.
+        fit: `crop` covers the size and crops about the centre, `pad` adds white (0 for a mask), `stretch` distorts.
+        portrait: first turn a landscape picture by 90 degrees if the size is portrait.
+        is_mask: average areas, and return 0 or 255.
+
+    Returns:
+        uint8 (H, W, 3), or (H, W) for a mask.
     """
     height, width = size
     if portrait and height >= width and image.width > image.height:
@@ -79,10 +91,16 @@ def fit_image(
 
 
 def unfit(values: np.ndarray, size: tuple[int, int], fit: Fit = "crop", portrait: bool = True) -> np.ndarray:
-    """Maps of a fitted picture, float (C, H, W), laid back on the picture of `size` (height, width) that was fitted.
+    """Maps values of a fitted picture back to the picture before fitting: the inverse of `fit_image`, bilinear.
 
-    The inverse of `fit_image`, scaled bilinearly; what was cropped off takes the value of the nearest pixel that was
-    kept. Returns float32 (C, *size).
+    Args:
+        values: float (C, H, W) of the fitted picture.
+        size: (height, width) of the picture before fitting.
+        fit: how it was fitted.
+        portrait: whether landscape pictures were turned.
+
+    Returns:
+        float32 (C, *size); a pixel that was cropped off takes the value of the nearest one that was kept.
     """
     fitted, (height, width) = values.shape[1:], size
     turned = portrait and fitted[0] >= fitted[1] and width > height

@@ -1,4 +1,4 @@
-"""The card folder on disk: which cards it holds, and the writer that adds to it."""
+"""The card folder (contract 1): finds its cards, reads its metadata, and writes cards into it."""
 
 import csv
 import io
@@ -26,14 +26,21 @@ ROW_KINDS = {
 
 
 class CardError(ValueError):
-    """Bad input of a card folder: says which file, what is wrong and what to do."""
+    """Bad input of a card folder; the message names the file, what is wrong and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardFile:
-    """One card of a folder: its picture, and mask, label and caption where known; `row` is its metadata row.
+    """One card of a folder.
 
-    others: further pictures of it that the row names, as `soft_mask_file_name` does.
+    Attributes:
+        name: file name relative to the folder.
+        image: its picture.
+        mask: its damage mask, if it has one.
+        label: its damage class, if known.
+        text: its caption, if it has one.
+        row: its metadata row, if it has one.
+        others: further pictures that the row names, such as `soft_mask_file_name`.
     """
 
     name: str
@@ -46,27 +53,32 @@ class CardFile:
 
 
 def picture_keys(row: dict[str, Any]) -> list[str]:
-    """Keys of a metadata row that name a picture, as `datasets` reads them: `file_name` and all `..._file_name`."""
+    """Keys of a metadata row that name a picture, as `datasets` reads them: `file_name` and `..._file_name`."""
     return [key for key, value in row.items() if (key == "file_name" or key.endswith("_file_name")) and value]
 
 
 def card_root(folder: Path) -> Path:
-    """Where the cards of a folder lie: in its `train/`, if it has one and no metadata of its own."""
+    """The folder that holds the cards: `train/` inside a folder without metadata of its own, else the folder itself."""
     has_metadata = any((folder / name).is_file() for name in METADATA_NAMES)
     return folder / "train" if (folder / "train").is_dir() and not has_metadata else folder
 
 
 def metadata_file(folder: Path) -> Path | None:
-    """The metadata file of a folder that is read, where there is one."""
+    """The metadata file of a folder; None without one."""
     return next((folder / name for name in METADATA_NAMES if (folder / name).is_file()), None)
 
 
 def find_cards(folder: str | Path) -> list[CardFile]:
-    """The cards of a local folder, sorted by name: by its metadata file, its class folders, or as a flat folder.
+    """Finds the cards of a local folder: by its metadata file, its class folders, or as a flat folder.
 
-    Looks into `train/` where there is one. A folder `masks/` beside holds masks of the same path, and `ALL...` folders
-    that hold every class again are no class. Raises CardError for metadata that cannot be read, and for a folder of
-    card folders.
+    Looks into `train/` if there is one. A folder `masks/` holds masks under the same relative paths. A folder named
+    `ALL...` that holds every class again is no class.
+
+    Returns:
+        The cards, sorted by name.
+
+    Raises:
+        CardError: the metadata cannot be read, or the folder holds card folders and is none itself.
     """
     root = card_root(Path(folder))
     metadata = metadata_file(root)
@@ -78,12 +90,12 @@ def find_cards(folder: str | Path) -> list[CardFile]:
 
 
 def inner_card_folders(root: Path) -> list[Path]:
-    """Folders in a folder that have metadata of their own, sorted, but for hidden ones; none where nothing is."""
+    """The sub-folders with metadata of their own, sorted; hidden ones do not count."""
     return sorted(file.parent for name in METADATA_NAMES for file in root.glob(f"[!.]*/{name}"))
 
 
 def read_metadata(path: Path) -> list[dict[str, Any]]:
-    """Rows of a `metadata.jsonl` or `metadata.csv`; raises CardError with the line that is wrong."""
+    """Reads the rows of a `metadata.jsonl` or `metadata.csv`; raises CardError that names the first wrong line."""
     rows = []
     for _, row in parse_metadata(path):
         if isinstance(row, CardError):
@@ -93,7 +105,7 @@ def read_metadata(path: Path) -> list[dict[str, Any]]:
 
 
 def parse_metadata(path: Path) -> Iterator[tuple[int, dict[str, Any] | CardError]]:
-    """Line number and row of each card of a metadata file; a CardError in place of each row that is wrong."""
+    """Yields line number and row of each card of a metadata file; a CardError in place of a wrong row."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -143,7 +155,7 @@ def _fault_of(row: dict[str, Any]) -> str | None:
 
 
 def card_of_row(root: Path, row: dict[str, Any]) -> CardFile:
-    """The card of a metadata row, whose file names are relative to `root`."""
+    """Builds the card of a metadata row; its file names are relative to `root`."""
     mask, label = row.get("mask_file_name"), row.get("label")
     return CardFile(
         name=row["file_name"],
@@ -157,7 +169,7 @@ def card_of_row(root: Path, row: dict[str, Any]) -> CardFile:
 
 
 def find_pictures(root: Path) -> list[CardFile]:
-    """The cards of a folder without metadata, sorted by name."""
+    """Finds the cards of a folder without metadata, sorted by name."""
     inside = "images/" if (root / "images").is_dir() else ""
     aside = tuple(f"{name}/" for name in (*COMPANIONS, REPORT_FOLDER))
     files = sorted((name for name, _ in picture_files(root / inside)), key=_order)
@@ -179,14 +191,14 @@ def find_pictures(root: Path) -> list[CardFile]:
 
 
 def is_gathering(folder: Path) -> bool:
-    """Whether a folder holds all classes again, as `ALL_GUM_STAIN_CARDS` does, and is no class of its own."""
+    """Whether a folder repeats the cards of all classes, such as `ALL_GUM_STAIN_CARDS`, and is no class itself."""
     return re.match(r"all(?![a-z])", folder.name, re.IGNORECASE) is not None
 
 
 def picture_files(folder: Path) -> Iterator[tuple[str, DirEntry[str]]]:
-    """Relative name and entry of each picture in a folder and its sub-folders, in no order.
+    """Yields relative name and entry of each picture in a folder and its sub-folders, in no order.
 
-    Hidden files and folders, links to folders and what cannot be opened are passed over.
+    Skips hidden files and folders, links to folders, and folders that cannot be opened.
     """
     folders, suffixes = [""], tuple(IMAGE_SUFFIXES)
     while folders:
@@ -209,7 +221,7 @@ def _is_file(entry: DirEntry[str]) -> bool:
 
 
 def _order(name: str) -> str:
-    """What sorts file names folder by folder."""
+    """Sort key that keeps the files of a folder together."""
     return name.replace("/", "\0")
 
 
@@ -222,10 +234,16 @@ def _without_suffix(name: str) -> str:
 
 
 class CardWriter:
-    """Writes cards into a card folder, each picture whole or not at all; adds to a folder that has cards already.
+    """Writes cards into a card folder, each picture whole or not at all; adds to the cards that it has.
 
-    Use as a context manager; several processes may write different cards. Raises CardError where a picture exists
-    already, unless `overwrite`, and where a `metadata.csv` would be hidden by the `metadata.jsonl` that is written.
+    Use it as a context manager; several processes may write different cards.
+
+    Args:
+        folder: the card folder; made if missing.
+        overwrite: replace pictures that exist.
+
+    Raises:
+        CardError: the folder has a `metadata.csv`, which the `metadata.jsonl` would hide, or broken metadata.
     """
 
     def __init__(self, folder: str | Path, overwrite: bool = False) -> None:
@@ -256,18 +274,25 @@ class CardWriter:
             write_atomically(self.metadata, "".join(lines).encode())
 
     def add(self, row: dict[str, Any], image: bytes, mask: bytes | None = None, **others: bytes) -> None:
-        """Write one card: PNG bytes of its picture, and of its mask where the row has a `mask_file_name`.
+        """Writes one card.
 
-        others: further pictures of it by name, `twin` where the row has a `twin_file_name`.
+        Args:
+            row: its metadata row, with `file_name` and a `..._file_name` for each further picture.
+            image: PNG bytes of its picture.
+            mask: PNG bytes of its mask.
+            others: PNG bytes of further pictures by name: `twin` for `twin_file_name`.
+
+        Raises:
+            CardError: a picture exists, unless `overwrite`.
         """
         files = {self.folder / row["file_name"]: image}
         if mask is not None:
             others = {"mask": mask, **others}
         files |= {self.folder / row[f"{name}_file_name"]: content for name, content in others.items()}
         line = json.dumps(row, ensure_ascii=False) + "\n"
-        there = [path for path in files if path.exists()]
-        if there and not self.overwrite:
-            raise CardError(f"{there[0]} exists already; choose another folder or seed, or overwrite")
+        existing = [path for path in files if path.exists()]
+        if existing and not self.overwrite:
+            raise CardError(f"{existing[0]} exists already; choose another folder or seed, or overwrite")
         written = []
         try:
             for path, content in files.items():
@@ -276,7 +301,7 @@ class CardWriter:
             self._journal.write(line)
             self._journal.flush()
         except BaseException:
-            for path in set(written) - set(there):
+            for path in set(written) - set(existing):
                 path.unlink()
             raise
         self.rows[row["file_name"]] = json.loads(line)

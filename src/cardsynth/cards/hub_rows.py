@@ -1,4 +1,4 @@
-"""Cards as a Dataset of the Hugging Face library: of a folder, or of a data set on the Hub."""
+"""Opens cards as a `datasets.Dataset`: those of a folder, or of a data set on the Hub."""
 
 import io
 import re
@@ -17,10 +17,13 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def open_cards(source: str | Path) -> datasets.Dataset:
-    """Cards of a folder or of a data set on the Hub, as a Dataset of image, mask, label, text, file_name and
-    darkness (see `conditions.darkness_of`), undecoded.
+    """Opens the cards of a folder or of a data set on the Hub.
 
-    Raises CardError when there is no such folder or data set, or no picture in it.
+    Returns:
+        A Dataset of image, mask, label, text, file_name and darkness (see `numbers.darkness_of`), undecoded.
+
+    Raises:
+        CardError: there is no such folder or data set, or no picture in it.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -74,7 +77,7 @@ def _open_hub_cards(repo_id: str) -> datasets.Dataset:
 
 
 def read_rows(source: str | Path, reading: Reading) -> tuple[np.ndarray, Listing]:
-    """Pixels of a data set's cards, uint8 (N, C, H, W), and which they are; raises CardError as `read_cards` does."""
+    """Reads the cards of a data set; returns pixels uint8 (N, C, H, W) and the listing; raises as `read_cards` does."""
     rows = open_cards(source)
     labels = rows["label"][:]
     if reading.only_labels:
@@ -85,7 +88,7 @@ def read_rows(source: str | Path, reading: Reading) -> tuple[np.ndarray, Listing
 
 
 class _RowCards(Sequence):
-    """The rows of a Dataset as cards, fetched when they are asked for."""
+    """The rows of a Dataset as cards, fetched on access."""
 
     def __init__(self, rows: datasets.Dataset) -> None:
         self.rows = rows
@@ -101,5 +104,5 @@ class _RowCards(Sequence):
 
 
 def file_of(stored: dict[str, Any]) -> Path | io.BytesIO:
-    """Where an undecoded picture of a Dataset lies: its file, or its bytes."""
+    """The file of an undecoded picture of a Dataset, or its bytes."""
     return io.BytesIO(stored["bytes"]) if stored.get("bytes") else Path(stored["path"])

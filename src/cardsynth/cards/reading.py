@@ -1,4 +1,4 @@
-"""Many cards brought to one size: what is read, what is left out and why."""
+"""Reads many cards at one size, and records which are left out and why."""
 
 import io
 import os
@@ -44,9 +44,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Listing:
-    """The cards that were read, in order: names, labels (none where they have none); and what was left out, and why.
+    """The cards that were read, in order.
 
-    darkness: mean change of lightness under each card's damage, in grey levels; None where it is unknown.
+    Attributes:
+        names: their names.
+        labels: their classes; empty for cards without labels.
+        darkness: mean change of lightness under each card's damage in grey levels; None if unknown.
+        skipped: what was left out, with the reason.
     """
 
     names: tuple[str, ...]
@@ -56,7 +60,7 @@ class Listing:
 
 
 def some_cards(folder: Path) -> list[CardFile]:
-    """The cards of a local folder, as `find_cards` gives them; raises CardError where there is none."""
+    """Finds the cards of a local folder; raises CardError if it has none."""
     cards = find_cards(folder)
     if not cards:
         raise CardError(f"{folder} has no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}); put scans there")
@@ -64,18 +68,19 @@ def some_cards(folder: Path) -> list[CardFile]:
 
 
 def chosen_cards(labels: Sequence[str | None], reading: Reading, source: str | Path) -> list[int]:
-    """Which cards are of the classes asked for; raises CardError for a class that no card has."""
+    """Indices of the cards of the chosen classes; raises CardError for a class that no card has."""
     unknown = sorted(set(reading.only_labels) - set(labels))
     if unknown:
-        there = ", ".join(sorted({label for label in labels if label})) or "none"
-        raise CardError(f"{source} has no class {', '.join(unknown)}; its classes are: {there}")
+        classes = ", ".join(sorted({label for label in labels if label})) or "none"
+        raise CardError(f"{source} has no class {', '.join(unknown)}; its classes are: {classes}")
     return [index for index, label in enumerate(labels) if not reading.only_labels or label in reading.only_labels]
 
 
 def read_pictures(card: CardFile, with_mask: bool = True) -> tuple[Image.Image, Image.Image | None]:
-    """A card's picture as upright RGB, and its mask as grey where it has one, of the same size.
+    """Reads a card's picture as upright RGB, and its mask as grey if it has one.
 
-    Raises CardError, naming the file and the remedy, for what cannot be read and for a mask of another size.
+    Raises:
+        CardError: a picture cannot be read, or the mask has another size; the message names file and remedy.
     """
     image = _open(card.image, "image", card)
     if not with_mask or card.mask is None:
@@ -90,7 +95,7 @@ def read_pictures(card: CardFile, with_mask: bool = True) -> tuple[Image.Image, 
 
 
 def read_card(card: CardFile, reading: Reading, with_mask: bool) -> np.ndarray:
-    """One card as uint8 (C, H, W), its mask the fourth channel; raises CardError, naming the file and the remedy."""
+    """Reads one card as uint8 (C, H, W), its mask as fourth channel; raises CardError that names file and remedy."""
     image, mask = read_pictures(card, with_mask)
     channels = [fit_image(image, reading.size, reading.fit, reading.portrait)]
     if with_mask:
@@ -112,10 +117,18 @@ def read_into(
     reading: Reading,
     source: str | Path,
 ) -> Listing:
-    """Read cards in threads, and hand their pixels, uint8 (N, C, H, W), to `write` in order, a few at a time.
+    """Reads cards in threads, which Pillow's decoders do not block, and passes their pixels on in order.
 
-    Threads, since Pillow decodes and scales without Python's lock: on two cores they were as fast as processes.
-    labelled, with_mask: whether a card must have a label and a mask. Raises CardError as `read_cards` does.
+    Args:
+        write: called with pixels uint8 (N, C, H, W) of a few cards at a time.
+        cards: the cards.
+        labelled: whether a card must have a label.
+        with_mask: whether a card must have a mask.
+        reading: how cards are read.
+        source: folder or Hub id, for messages.
+
+    Raises:
+        CardError: as of `read_cards`.
     """
     read = partial(_read_some, cards=cards, labelled=labelled, with_mask=with_mask, reading=reading)
     names: list[str] = []
@@ -141,7 +154,7 @@ def read_into(
 
 
 def _darkness(card: CardFile, pixels: np.ndarray) -> float | None:
-    """The darkness that a card's row knows, and else 0 where its mask, the fourth channel, is empty."""
+    """The darkness of a card by its row; without one, 0 if its mask is empty, else unknown."""
     known = darkness_of(card.row)
     return 0.0 if known is None and len(pixels) == 4 and not pixels[3].any() else known
 
@@ -154,7 +167,7 @@ def _parts(count: int) -> Iterator[range]:
 def _read_some(
     indices: range, cards: Sequence[CardFile], labelled: bool, with_mask: bool, reading: Reading
 ) -> tuple[np.ndarray, list[CardFile], list[str]]:
-    """Pixels of the good ones among some cards, those cards, and what is wrong with the others."""
+    """Reads some cards; returns pixels of the readable ones, those cards, and the errors of the others."""
     pixels = np.empty((len(indices), 3 + with_mask, *reading.size), np.uint8)
     good: list[CardFile] = []
     errors = []
@@ -173,7 +186,7 @@ def _read_some(
 def read_into_memory(
     cards: Sequence[CardFile], labelled: bool, with_mask: bool, reading: Reading, source: str | Path
 ) -> tuple[np.ndarray, Listing]:
-    """Pixels of cards in memory, uint8 (N, C, H, W), and which they are; raises CardError as `read_cards` does."""
+    """Reads cards into memory; returns pixels uint8 (N, C, H, W) and the listing; raises as `read_cards` does."""
     pixels = np.empty((len(cards), 3 + with_mask, *reading.size), np.uint8)
     count = 0
 

@@ -1,4 +1,4 @@
-"""Cards parted into training, validation and test cards, so that what belongs together stays together."""
+"""Splits cards into training, validation and test cards; cards of one group stay together."""
 
 import hashlib
 import re
@@ -15,9 +15,19 @@ SHARES = (0.8, 0.1, 0.1)
 def split_cards(
     cards: Sequence[CardFile], shares: Sequence[float] = SHARES, seed: int = 0, pattern: str | None = None
 ) -> dict[str, list[int]]:
-    """Indices of the training, validation and test cards by `SPLITS`, as `groups_of` and `split_groups` part them.
+    """Splits cards by whole groups (see `groups_of` and `split_groups`).
 
-    shares: of one to three splits, in that order. Raises ValueError as they do.
+    Args:
+        cards: the cards.
+        shares: shares of training, validation and test cards; one to three numbers that add up to 1.
+        seed: seed of the split.
+        pattern: regular expression of groups in file names.
+
+    Returns:
+        Indices of the cards of each split, by its name.
+
+    Raises:
+        ValueError: shares or pattern are wrong.
     """
     if not 1 <= len(shares) <= len(SPLITS):
         raise ValueError(f"there are {len(shares)} shares; give one to three, for {', '.join(SPLITS)}")
@@ -26,17 +36,19 @@ def split_cards(
 
 
 def groups_of(cards: Sequence[CardFile], pattern: str | None = None) -> list[str]:
-    """The group of each card, named after the first of its cards by name; cards of one group must not be parted.
+    """Finds the group of each card, named after the first of its cards; cards of one group must stay together.
 
-    Two cards are of one group where they share any of these, or each shares one with a third card:
+    Two cards are of one group if they share any of these, or if each shares one with a third card:
     - `group` of their rows;
     - what the first group of the regular expression `pattern` finds in their file names: exposures of one object;
     - the card that both were made from, or that one of them was made from: `source` of a row, where it names a picture
       (painted and pasted cards and their clean original), and `twin_file_name` and the like;
     - seed and style, of drawn cards: the same print under another damage;
     - seed and model, of generated cards: the same noise led to another class.
-    A card that shares nothing is a group of its own. Raises CardError for a pattern that is none, has no group in
-    brackets, or is found in no card's name.
+    A card that shares nothing is a group of its own.
+
+    Raises:
+        CardError: the pattern is no regular expression, has no group in brackets, or matches no card's name.
     """
     keys = [set(_keys(card)) for card in cards]
     if pattern is not None:
@@ -60,7 +72,7 @@ def groups_of(cards: Sequence[CardFile], pattern: str | None = None) -> list[str
 
 
 def _keys(card: CardFile) -> Iterator[tuple[str, ...]]:
-    """What cards of one group share."""
+    """Yields the keys that cards of one group share."""
     row = card.row or {}
     yield from (("card", row[key]) for key in picture_keys(row))
     source, seed = row.get("source"), row.get("seed")
@@ -74,7 +86,7 @@ def _keys(card: CardFile) -> Iterator[tuple[str, ...]]:
 
 
 def _found_in_names(cards: Sequence[CardFile], pattern: str) -> list[set[str]]:
-    """What the pattern's first group finds in the names of each card and its source."""
+    """Texts that the first group of the pattern matches in the names of each card and its source."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -94,13 +106,23 @@ def _found_in_names(cards: Sequence[CardFile], pattern: str) -> list[set[str]]:
 def split_groups(
     groups: Sequence[str], labels: Sequence[str | None], shares: Sequence[float] = SHARES, seed: int = 0
 ) -> list[list[int]]:
-    """Part cards by shares, whole groups at a time, every label by itself as far as groups allow; rising indices.
+    """Splits cards by shares, whole groups at a time, each label by itself as far as the groups allow.
 
-    groups, labels: of each card; None stands for cards without a label. shares: of the cards, which add up to 1. The
-    rarest labels are dealt first, large groups before small ones, and groups of one size as the seed shuffles them;
-    each goes where most of its label is missing. A label with as many groups as there are shares above 0 gets into
-    every split, and one with fewer into the first ones: training before validation before test. The cards' order does
-    not matter. Raises ValueError for shares that are negative or do not add up to 1.
+    The rarest labels are assigned first, large groups before small ones, and groups of one size in an order that the
+    seed shuffles; each goes to the split that lacks most cards of its label. A label with as many groups as there are
+    splits gets into every split, one with fewer into the first ones. The order of the cards does not matter.
+
+    Args:
+        groups: group of each card.
+        labels: label of each card; None without one.
+        shares: share of each split; they add up to 1.
+        seed: seed of the shuffle.
+
+    Returns:
+        For each split the ascending indices of its cards.
+
+    Raises:
+        ValueError: shares are negative or do not add up to 1.
     """
     if min(shares) < 0 or not abs(sum(shares) - 1) < 1e-6:
         raise ValueError(f"the shares are {', '.join(f'{share:g}' for share in shares)}; they must add up to 1")
@@ -114,21 +136,21 @@ def split_groups(
         shuffled = hashlib.sha256(f"{seed}\0{group}".encode(errors="surrogateescape")).digest()
         return groups_with[rarest[group]], str(rarest[group]), -counts[group].total(), shuffled
 
-    wanted = Counter(labels)
-    dealt = [Counter() for _ in shares]
+    totals = Counter(labels)
+    assigned = [Counter() for _ in shares]
     open_splits = [number for number, share in enumerate(shares) if share > 0]
     split_of = {}
     for group in sorted(counts, key=place):
         label = rarest[group]
-        empty = [number for number in open_splits if not dealt[number][label]]
-        missing = {number: shares[number] * wanted[label] - dealt[number][label] for number in open_splits}
+        empty = [number for number in open_splits if not assigned[number][label]]
+        missing = {number: shares[number] * totals[label] - assigned[number][label] for number in open_splits}
         if groups_with[label] < len(empty):
             chosen = empty[0]
         else:
             among = empty if groups_with[label] == len(empty) else open_splits
             chosen = max(among, key=lambda number: missing[number])
         split_of[group] = chosen
-        dealt[chosen].update(counts[group])
+        assigned[chosen].update(counts[group])
         groups_with.subtract(list(counts[group]))
     parts: list[list[int]] = [[] for _ in shares]
     for index, group in enumerate(groups):
