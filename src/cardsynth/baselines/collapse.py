@@ -1,4 +1,4 @@
-"""Notices that a GAN has gone wrong: numbers that are not finite, cards that are all alike, a game that is over."""
+"""Detects the failures of a GAN: figures that are not finite, mode collapse, a discriminator that has won."""
 
 import math
 import statistics
@@ -15,7 +15,7 @@ WON, STEPS = 0.005, 100
 
 
 class CollapseGuard:
-    """Watches a GAN's log; `reason` says what is wrong, and is empty while nothing is."""
+    """Watches the log of a GAN; `reason` says what has gone wrong, and is empty if nothing has."""
 
     def __init__(self) -> None:
         self._losses: deque[float] = deque(maxlen=STEPS)
@@ -24,13 +24,13 @@ class CollapseGuard:
         self._broken = ""
 
     def start(self, log: list[dict[str, Any]]) -> None:
-        """Begin anew, after the steps of a log."""
+        """Starts over, after the steps of a log."""
         self.__init__()
         for row in log:
             self.add(row)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Take note of a step's figures: both losses, the gradient norm, and the variety where it was measured."""
+        """Adds the figures of a step: both losses, the gradient norm, and the variety if it was measured."""
         figures = {name: row[name] for name in ("generator_loss", "discriminator_loss", "gradient_norm")}
         if not math.isfinite(sum(figures.values())):
             said = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items())
@@ -41,7 +41,7 @@ class CollapseGuard:
             self._most = max(self._most, self.variety)
 
     def reason(self, variety: float | None = None) -> str:
-        """What has gone wrong, in a few words; variety: as it is now, where it was measured since the last step."""
+        """Says what has gone wrong; `variety`: the current one, if measured since the last step."""
         if self._broken:
             return self._broken
         variety = self.variety if variety is None else variety

@@ -1,4 +1,4 @@
-"""What one optimiser step of a DCGAN is made of: a move of the discriminator, then one of the generator."""
+"""One optimiser step of a DCGAN: a step of the discriminator, then one of the generator."""
 
 from typing import ClassVar
 
@@ -59,5 +59,5 @@ class GanLearner(BaselineLearner):
         return torch.stack([value.detach().float() for value in figures])
 
     def measure(self) -> dict[str, float]:
-        """The variety of the generator's cards (see `cardsynth.baselines.variety`)."""
+        """Returns the variety of the generator's cards (see `variety.py`)."""
         return {"variety": self._probe.measure(self.model("the generator"))}

@@ -1,4 +1,4 @@
-"""What the learners of a DCGAN and a VAE share: nets, Adam, averaged weights, and their state on disk."""
+"""Base of the learners of a DCGAN and a VAE: nets, Adam, averaged weights and their state."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -24,7 +24,15 @@ BATCHES_OF_STATISTICS, CARDS_OF_STATISTICS = 8, 64  # by which the batch norms o
 class BaselineLearner:
     """Nets, optimisers and averages of a run; a subclass builds the nets and takes the steps.
 
-    `shown`: indices of the cards to learn from, default all. The first net is the one that is sampled.
+    The first net is the one that is sampled.
+
+    Args:
+        config: settings of the run.
+        cards: the cards.
+        shown: indices of the cards to learn from; default: all.
+
+    Raises:
+        ValueError: the cards do not fit the settings.
     """
 
     figures: ClassVar[tuple[str, ...]]
@@ -57,7 +65,7 @@ class BaselineLearner:
         self.attempt = 0  # how often the run was rolled back
 
     def build_nets(self, channels: int, classes: int) -> dict[str, ModelMixin]:
-        """Nets by name, with their first weights."""
+        """Builds the nets, by name, with initial weights."""
         raise NotImplementedError
 
     @property
@@ -66,7 +74,7 @@ class BaselineLearner:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the manifest says of the nets: kind, and parameters of the one that is sampled and of the others."""
+        """What the manifest says of the nets: kind and numbers of parameters."""
         first, *others = ((name, sum(value.numel() for value in net.parameters())) for name, net in self.nets.items())
         counts = {"parameters": first[1]} | {f"{name}_parameters": count for name, count in others}
         return {"kind": self.config.kind, **counts}
@@ -78,21 +86,21 @@ class BaselineLearner:
 
     @property
     def memory_advice(self) -> str:
-        """What to do where memory does not suffice."""
+        """What to do if memory does not suffice."""
         return (
             f"take a smaller train_batch_size than {self.config.train_batch_size}, or a smaller size or base_channels"
         )
 
     def optimise(self, step: int) -> torch.Tensor:
-        """Take optimiser step `step` (from 0); returns its `figures`, not waited for."""
+        """Takes optimiser step `step` (from 0); returns its `figures`, on the device."""
         raise NotImplementedError
 
     def measure(self) -> dict[str, float]:
-        """What is measured after an epoch."""
+        """Returns further figures at the end of an epoch: none."""
         return {}
 
     def batch_of(self, step: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Generator]:
-        """A step's cards (B, C, H, W) in [-1, 1], their classes one-hot (B, classes), and its random generator."""
+        """Returns a step's cards (B, C, H, W) in [-1, 1], classes one-hot (B, classes), and random generator."""
         generator = torch.Generator(self.device).manual_seed(self.batches.seed(step, self.attempt))
         pixels, labels = self.batches.batch(self.batches.indices(step), generator)
         images = normalize(pixels).contiguous(memory_format=torch.channels_last)
@@ -103,7 +111,7 @@ class BaselineLearner:
         return F.one_hot(labels, classes).float() if classes else None
 
     def descend(self, name: str, loss: torch.Tensor) -> torch.Tensor:
-        """Step a net's weights down a loss, averaged over all processes; returns the gradient's norm, ()."""
+        """Takes a gradient step of a net, averaged over all processes; returns the gradient's norm, ()."""
         parameters = list(self.nets[name].parameters())
         gradients = torch.autograd.grad(loss, parameters)
         if self.accelerator.num_processes > 1:
@@ -137,7 +145,7 @@ class BaselineLearner:
 
     @torch.no_grad()
     def _set_statistics(self, net: ModelMixin) -> None:
-        """Measure anew what a net's batch norms subtract and divide by: the trained weights' are not the average's."""
+        """Recomputes the batch norm statistics of the averaged weights, which differ from those of the trained ones."""
         norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         if not norms:
             return
@@ -155,7 +163,7 @@ class BaselineLearner:
         net.eval()
 
     def save_model(self, run: Path, checkpoint: Path) -> None:
-        """Save the net with its averaged weights inside the run."""
+        """Saves the net with its averaged weights inside the run."""
         save_baseline(run, self.config.kind, self._averaged_net())
 
     def _stateful(self) -> dict[str, Any]:

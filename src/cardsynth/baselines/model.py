@@ -1,6 +1,5 @@
-"""A trained DCGAN or VAE: latents of seeds -> cards, cards -> latents, and how it lies in a run folder."""
+"""A trained DCGAN or VAE: latents -> cards, cards -> latents, saving and loading."""
 
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
@@ -21,12 +20,12 @@ from cardsynth.core.base_config import SamplingConfig
 from cardsynth.core.denoise import Drawer
 from cardsynth.core.runs import WEIGHTS, RunError, is_run, read_manifest, revision_of
 from cardsynth.util.device import in_parts
-from cardsynth.util.files import replace_folder
+from cardsynth.util.files import new_folder
 from cardsynth.util.settings import load_run_config
 
-# Cards that go through a net together, always: by rounding, a card's bits depend on how many do.
+# Number of cards that go through a net together; fixed, since by rounding a card's bits depend on it.
 CARDS_AT_ONCE = 8
-# Where a run keeps the net that is sampled, and what the net is.
+# Sub-folder and class of the net that is sampled, by kind.
 NETS: dict[str, tuple[str, type[ModelMixin]]] = {DCGAN: ("generator", CardGenerator), VAE: ("vae", CardAutoencoder)}
 
 
@@ -81,12 +80,18 @@ class BaselineModel:
     def decode(
         self, latents: torch.Tensor, class_weights: torch.Tensor | None = None, at_once: int = CARDS_AT_ONCE
     ) -> torch.Tensor:
-        """Cards uint8 (B, C, H, W) on the CPU of latents (B, latent_dim), the mask channel 0 or 255.
+        """Draws cards from latents; a latent gives the same card in any batch.
 
-        class_weights: float32 (B, classes), for a model with classes: one-hot is that class, a mixture draws from the
-        mixture of the classes' embeddings. A latent gives the same card whatever the batch. at_once: how many go
-        through the net together; another number may give other last bits. Raises ValueError for latents or class
-        weights of another shape.
+        Args:
+            latents: float (B, latent_dim).
+            class_weights: float32 (B, classes) for a model with classes: one-hot, or a mixture of classes.
+            at_once: number of cards that go through the net together; another number may change the last bits.
+
+        Returns:
+            Cards uint8 (B, C, H, W) on the CPU, the mask as 0 or 255.
+
+        Raises:
+            ValueError: latents or class weights have another shape.
         """
         check_points(self, latents, class_weights)
         inputs = (latents.float(),) if class_weights is None else (latents.float(), class_weights.float())
@@ -97,9 +102,9 @@ class BaselineModel:
 
     @property
     def encode(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
-        """A VAE's encoder: pixels uint8 (B, C, H, W) -> their mean latents float32 (B, latent_dim); None for a DCGAN.
+        """A VAE's encoder: pixels uint8 (B, C, H, W) -> mean latents float32 (B, latent_dim); None for a DCGAN.
 
-        It raises ValueError for cards of another size or number of channels than the model's.
+        It raises ValueError for cards of another size or number of channels.
         """
         return self._encode if self.config.kind == VAE else None
 
@@ -112,7 +117,7 @@ class BaselineModel:
     def _in_parts(
         self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor, at_once: int = CARDS_AT_ONCE
     ) -> torch.Tensor:
-        """What a function makes of inputs (B, ...), float32 on the CPU: so many at once, the last part filled up."""
+        """Applies a function to inputs (B, ...), `at_once` at a time, the last part filled up; float32 on the CPU."""
         device, count = self.net.device, len(inputs[0])
 
         @torch.inference_mode()
@@ -131,19 +136,13 @@ def is_baseline(run: str | Path) -> bool:
 
 
 def save_baseline(run: Path, kind: str, net: CardGenerator | CardAutoencoder) -> None:
-    """Save the net of a `kind` of baseline inside its run, whole or not at all, as safetensors."""
-    target = run / NETS[kind][0]
-    temporary = run / ".model.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    net.save_pretrained(temporary, safe_serialization=True)
-    replace_folder(temporary, target)
+    """Saves the net of a baseline inside its run, whole or not at all, as safetensors."""
+    with new_folder(run / NETS[kind][0]) as folder:
+        net.save_pretrained(folder, safe_serialization=True)
 
 
 def load_baseline(run: str | Path, name: str = "", device: str | torch.device = "cpu") -> BaselineModel:
-    """The DCGAN or VAE of a run folder, ready to sample.
-
-    Raises RunError when there is no such run, or no model in it yet.
-    """
+    """Loads the DCGAN or VAE of a run folder; raises RunError if there is no such run, or no model in it yet."""
     run, manifest = Path(run), read_manifest(run)
     if not is_run(run) or manifest.get("kind") not in NETS:
         raise RunError(f"{run} is no run folder of a DCGAN or a VAE; check the path")

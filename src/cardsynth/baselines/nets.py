@@ -16,9 +16,10 @@ SLOPE = 0.2  # of LeakyReLU (the same)
 
 
 def halvings(size: tuple[int, int]) -> int:
-    """How often a card of (height, width) is halved down to the nets' smallest feature map: 4 times for 64x64.
+    """Number of halvings from a card of (height, width) to the smallest feature map: 4 for 64x64.
 
-    Raises ValueError for a card that is too small.
+    Raises:
+        ValueError: the card is too small.
     """
     if min(size) < SMALLEST:
         raise ValueError(f"a DCGAN or VAE takes heights and widths from {SMALLEST}, not {size[0]}x{size[1]}")
@@ -35,14 +36,14 @@ def _norm(kind: str, channels: int) -> nn.Module:
 
 
 def _bounded(kind: str, layer: nn.Module) -> nn.Module:
-    """A layer, with its weights divided by their spectral norm where the kind of norm is that (Miyato et al. 2018)."""
+    """Returns a layer, with spectral normalization of its weights for that kind of norm (Miyato et al. 2018)."""
     return spectral_norm(layer) if kind == "spectral" else layer
 
 
 class CardGenerator(ModelMixin, ConfigMixin):
     """Latents -> cards, by transposed convolutions that double the size (Radford et al. 2016, figure 1).
 
-    A size that halvings do not divide is drawn a little larger, and its middle cut out.
+    A size that the halvings do not divide is drawn slightly larger and cropped about its centre.
     """
 
     @register_to_config
@@ -70,7 +71,7 @@ class CardGenerator(ModelMixin, ConfigMixin):
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(channels[0], out_channels, 4, 2, 1))
 
     def forward(self, latents: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Cards (B, C, H, W) in [-1, 1] of latents (B, latent_dim); class_weights (B, classes), one-hot or mixtures."""
+        """Latents (B, latent_dim), class weights (B, classes), one-hot or mixed -> cards (B, C, H, W) in [-1, 1]."""
         if self.class_embedding is not None:
             latents = torch.cat([latents, self.class_embedding(class_weights)], dim=1)
         maps = self.project(latents).unflatten(1, (-1, *self.first_map))
@@ -102,7 +103,7 @@ class _Halving(nn.Module):
 
 
 class CardDiscriminator(ModelMixin, ConfigMixin):
-    """Cards -> how real they look, and as cards of their class by projection (Miyato & Koyama 2018, equation 3)."""
+    """Cards -> logits of being real; classes enter by projection (Miyato & Koyama 2018, equation 3)."""
 
     @register_to_config
     def __init__(
@@ -117,21 +118,21 @@ class CardDiscriminator(ModelMixin, ConfigMixin):
         super().__init__()
         self.halving = _Halving(sample_size, in_channels, base_channels, max_channels, norm)
         channels, *side = self.halving.shape
-        # The published one, of batch norms, is not told how much the cards of the batch differ.
-        self.told_differences = norm == "spectral"
-        self.judge = _bounded(norm, nn.Linear((channels + self.told_differences) * math.prod(side), 1))
+        # The published discriminator, with batch norm, has no map of the batch's spread.
+        self.sees_spread = norm == "spectral"
+        self.judge = _bounded(norm, nn.Linear((channels + self.sees_spread) * math.prod(side), 1))
         self.class_embedding = None
         if num_classes:
             self.class_embedding = _bounded(norm, nn.Linear(num_classes, channels, bias=False))
 
     def forward(self, images: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (B,) of cards (B, C, H, W) in [-1, 1]: above 0 real; class_weights one-hot (B, classes).
+        """Cards (B, C, H, W) in [-1, 1], class weights one-hot (B, classes) -> logits (B,), above 0: real.
 
-        With spectral norms, one more feature map tells how much the cards of the batch differ, so that a generator of
-        cards that are all alike is found out (Karras et al. 2018, section 3).
+        With spectral norm, one more feature map holds the spread of the batch's features, which exposes mode collapse
+        (minibatch standard deviation, Karras et al. 2018, section 3).
         """
         maps = judged = self.halving(images)
-        if self.told_differences:
+        if self.sees_spread:
             differences = maps.float().std(dim=0, correction=0).mean().expand(len(maps), 1, *maps.shape[2:])
             judged = torch.cat([maps, differences.to(maps)], dim=1)
         logits = self.judge(judged.flatten(1)).squeeze(1)
@@ -143,7 +144,7 @@ class CardDiscriminator(ModelMixin, ConfigMixin):
 class CardAutoencoder(ModelMixin, ConfigMixin):
     """A variational autoencoder: cards -> mean and log variance of a latent vector -> cards (Kingma & Welling 2014).
 
-    The encoder is told no class, the decoder is: a latent holds what a card is beside its class.
+    Only the decoder knows the class, so a latent describes a card apart from its class.
     """
 
     @register_to_config
@@ -174,7 +175,7 @@ class CardAutoencoder(ModelMixin, ConfigMixin):
 
 
 def start_dcgan(net: nn.Module) -> None:
-    """Give a DCGAN's net its first weights: normal, of deviation 0.02, the norms' around 1 (Radford et al. 2016)."""
+    """Draws a DCGAN's initial weights: normal, deviation 0.02, those of norms around 1 (Radford et al. 2016)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, WEIGHT_DEVIATION)

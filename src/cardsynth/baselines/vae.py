@@ -1,4 +1,4 @@
-"""What one optimiser step of a VAE is made of: cards encoded, a latent drawn, and cards decoded."""
+"""One optimiser step of a VAE: encodes cards, draws latents, and decodes them."""
 
 from typing import ClassVar
 
@@ -21,11 +21,14 @@ class VaeLearner(BaselineLearner):
         return {"vae": CardAutoencoder(config.size, channels, config.latent_dim, classes, *width)}
 
     def optimise(self, step: int) -> torch.Tensor:
-        """Take optimiser step `step` (from 0); returns its `figures`, (4,), not waited for.
+        """Takes optimiser step `step` (from 0).
 
-        Loss, its gradient's norm, the mean squared error of cards in [-1, 1], and the KL divergence of their latents
-        from a standard normal, in nats a card. The loss is the squared error and `kl_weight` times the divergence a
-        value of the card: the likelihood of a normal distribution of variance kl_weight / 2.
+        The loss is the squared error plus `kl_weight` times the KL divergence per value of the card: the likelihood of
+        a normal distribution of variance kl_weight / 2.
+
+        Returns:
+            Loss, gradient norm, mean squared error of cards in [-1, 1], and KL divergence of their latents from a
+            standard normal in nats per card; float32 (4,), on the device.
         """
         vae = self.nets["vae"]
         images, classes, random = self.batch_of(step)

@@ -1,4 +1,4 @@
-"""How varied generated cards are beside real ones: by how much two cards of one class differ."""
+"""Variety of generated cards relative to real ones: the mean difference of two cards of one class."""
 
 import numpy as np
 import torch
@@ -13,22 +13,22 @@ FIRST_SEED = 900_000_000  # of the generated ones: seeds that nobody looks at
 
 
 def small_vectors(pixels: torch.Tensor) -> torch.Tensor:
-    """Colours of cards uint8 (N, C, H, W) made small, float32 (N, F) in 0 to 255."""
+    """Colours of downscaled cards: uint8 (N, C, H, W) -> float32 (N, F) in 0 to 255."""
     factor = max(1, max(pixels.shape[2:]) // LONGEST_SIDE)
     return F.avg_pool2d(pixels[:, :3].float(), factor).flatten(1)
 
 
 def pair_distance(pixels: torch.Tensor) -> float:
-    """Mean of the root mean square differences, in grey levels, of the first and second card, third and fourth, ..."""
+    """Mean root-mean-square difference, in grey levels, of cards 1 and 2, 3 and 4, and so on."""
     vectors = small_vectors(pixels)
     return (vectors[::2] - vectors[1::2]).square().mean(dim=1).sqrt().mean().item()
 
 
 class VarietyProbe:
-    """Measures the variety of a model's cards: of pairs of one class, beside pairs of real cards of that class.
+    """Measures the variety of a model's cards: the difference of pairs of one class, divided by that of real pairs.
 
-    Cards that are the same but for their class, as of a generator that has collapsed, have a variety near 0, and real
-    ones 1; for cards of few modes it lies between. The pairs are always the same.
+    A collapsed generator, whose cards depend on nothing but their class, has a variety near 0; real cards have 1. The
+    pairs are always the same.
     """
 
     def __init__(self, cards: Cards, seed: int = 0) -> None:
@@ -42,6 +42,6 @@ class VarietyProbe:
         self._real = max(pair_distance(pixels), 1e-6)
 
     def measure(self, model: BaselineModel) -> float:
-        """Variety of a model's cards as a share of the real ones', about 0 to 1."""
+        """Variety of a model's cards relative to real ones, about 0 to 1."""
         latents = model.seed_latents(range(FIRST_SEED, FIRST_SEED + 2 * PAIRS))
         return pair_distance(model.decode(latents, model.class_weights(self._labels))) / self._real

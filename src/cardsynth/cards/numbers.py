@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-Numbers = Mapping[str, float]  # what a card is or is asked to be, by name; what is not in it is unknown, or left open
+Numbers = Mapping[str, float]  # numbers of a card by name; one that is missing is unknown or left open
 LIMITS = {"covered": 1.0, "darkness": 255.0}  # the most that each number can be; the least is 0
 
 
 def darkness_of(row: Mapping[str, Any] | None) -> float | None:
-    """Mean absolute change of lightness under a card's damage, in grey levels (0 to 255), where its metadata row knows.
+    """Mean absolute change of lightness under a card's damage, in grey levels (0 to 255), by its metadata row.
 
-    That is the row's `darkness`, or else that of its `damages`, weighted by what they cover; 0 where there are none.
+    It is the row's `darkness`, or else the mean of its `damages` weighted by their area; 0 if it has none.
+
+    Returns:
+        The darkness; None if the row does not tell.
     """
     own, damages = (row or {}).get("darkness"), (row or {}).get("damages")
     try:

@@ -1,4 +1,4 @@
-"""Which cards each optimiser step of a run sees, and the random numbers that belong to it."""
+"""Batches of a run: which cards each optimiser step sees, and the seed of its random numbers."""
 
 import math
 from collections.abc import Sequence
@@ -12,27 +12,31 @@ from cardsynth.util.shuffle import shuffled_passes
 
 
 def steps_per_epoch(config: RunConfig, count: int, num_processes: int = 1) -> int:
-    """Optimiser steps in a pass over `count` cards."""
+    """Number of optimiser steps in a pass over `count` cards."""
     return math.ceil(count / (config.cards_per_process * num_processes))
 
 
 def total_train_steps(config: RunConfig, count: int, num_processes: int = 1) -> int:
-    """Optimiser steps of the whole run."""
+    """Number of optimiser steps of the whole run."""
     return config.max_train_steps or config.num_epochs * steps_per_epoch(config, count, num_processes)
 
 
 def batch_indices(seed: int, step: int, batch_size: int, count: int) -> torch.Tensor:
-    """Which cards step `step` (from 0) sees, int64 (batch_size,): shuffled passes over all cards, end to end.
+    """Indices of the cards that step `step` (from 0) sees, int64 (batch_size,): shuffled passes over all cards.
 
-    A function of its arguments alone, so that a resumed run sees what an unbroken one does.
+    They depend on nothing but the arguments, so that a resumed run sees the same cards as an unbroken one.
     """
     return torch.from_numpy(shuffled_passes((seed, 0), np.arange(step * batch_size, (step + 1) * batch_size), count))
 
 
 def balanced_indices(seed: int, step: int, batch_size: int, members: Sequence[np.ndarray]) -> torch.Tensor:
-    """The same with the classes taking turns, so that each is seen as often; shuffled passes over each one's cards.
+    """The same with the classes in turn, so that each is seen equally often; shuffled passes over each class.
 
-    members: the cards of each class, int64, none of them empty.
+    Args:
+        seed: seed of the run.
+        step: number of the step, from 0.
+        batch_size: cards in the batch.
+        members: indices of the cards of each class, int64; no class is empty.
     """
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     chosen = np.empty(batch_size, np.int64)
@@ -44,10 +48,22 @@ def balanced_indices(seed: int, step: int, batch_size: int, members: Sequence[np
 
 
 class StepBatches:
-    """Cards and random numbers of each step, on one process, from (seed, step) alone: a resumed run sees the same.
+    """Cards and random numbers of each step on one process, by (seed, step) alone: a resumed run sees the same.
 
-    `shown`: indices of the cards to learn from, default all; `total_steps`, `epoch_steps`: optimiser steps of the run
-    and of a pass over them. Raises ValueError for cards that do not fit the settings.
+    Args:
+        config: settings of the run.
+        cards: the cards.
+        shown: indices of the cards to learn from; None: all.
+        device: device of the batches.
+        rank: number of this process.
+        num_processes: number of processes.
+
+    Attributes:
+        total_steps: optimiser steps of the run.
+        epoch_steps: optimiser steps of a pass over the cards.
+
+    Raises:
+        ValueError: the cards do not fit the settings.
     """
 
     def __init__(
@@ -73,7 +89,7 @@ class StepBatches:
 
     @property
     def cards_per_step(self) -> int:
-        """Cards of one optimiser step, on all processes."""
+        """Number of cards of one optimiser step, on all processes."""
         return self.config.cards_per_process * self._num_processes
 
     def indices(self, step: int) -> torch.Tensor:
@@ -86,12 +102,12 @@ class StepBatches:
         return self.shown[places[self._rank * share : (self._rank + 1) * share]]
 
     def seed(self, step: int, attempt: int = 0) -> int:
-        """Seed of this process's random numbers in a step; `attempt`: of how many times the run was rolled back."""
+        """Seed of this process's random numbers in a step; `attempt`: number of roll-backs of the run so far."""
         entropy = [self.config.seed, 1, step, self._rank, *([attempt] if attempt else [])]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
     def batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixels uint8 (B, C, H, W), half of them mirrored where the settings say so, and labels int64 (B,)."""
+        """Returns pixels uint8 (B, C, H, W), half of them mirrored with `horizontal_flip`, and labels int64 (B,)."""
         pixels, labels = self.cards.batch(indices, self.device)
         if self.config.horizontal_flip:
             mirrored = torch.rand(len(pixels), generator=generator, device=self.device) < 0.5

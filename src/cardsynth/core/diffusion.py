@@ -2,8 +2,9 @@
 
 from typing import get_args
 
+import diffusers
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers import DDPMScheduler, SchedulerMixin
 from diffusers.training_utils import compute_snr
 
 from cardsynth.core.base_config import Sampler
@@ -16,9 +17,13 @@ STOCHASTIC = ("sde-dpmsolver++", "ddpm")
 def build_noise_scheduler(
     beta_schedule: str = "linear", prediction_type: str = "epsilon", num_train_timesteps: int = 1000
 ) -> DDPMScheduler:
-    """The training noise schedule: `linear`, `scaled_linear`, `squaredcos_cap_v2` (cosine) or `sigmoid`.
+    """Builds the noise schedule of training.
 
-    Sources: Ho et al. 2020; Rombach et al. 2022; Nichol & Dhariwal 2021; Xu et al. 2022 (GeoDiff).
+    Args:
+        beta_schedule: `linear` (Ho et al. 2020), `scaled_linear` (Rombach et al. 2022), `squaredcos_cap_v2` (cosine,
+            Nichol & Dhariwal 2021) or `sigmoid` (Xu et al. 2022, GeoDiff).
+        prediction_type: what the net predicts: `epsilon`, `sample` or `v_prediction`.
+        num_train_timesteps: number of timesteps.
     """
     return DDPMScheduler(
         num_train_timesteps=num_train_timesteps,
@@ -31,7 +36,7 @@ def build_noise_scheduler(
 def training_target(
     noise_scheduler: DDPMScheduler, clean_images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
 ) -> torch.Tensor:
-    """What the net should predict, (B, C, H, W): noise, image, or velocity (Salimans & Ho 2022)."""
+    """Returns what the net should predict, (B, C, H, W): noise, image, or velocity (Salimans & Ho 2022)."""
     prediction_type = noise_scheduler.config.prediction_type
     if prediction_type == "epsilon":
         return noise
@@ -47,11 +52,20 @@ def loss_weights(
     snr_gamma: float = 5.0,
     snr_floor: float = 0.0,
 ) -> torch.Tensor:
-    """Weight of each timestep's squared error, (B,): ones, or min-SNR-gamma (Hang et al. 2023, section 3.4).
+    """Returns the weight of each timestep's squared error: ones, or min-SNR-gamma (Hang et al. 2023, section 3.4).
 
-    `min_snr` weighs the error of the image by min(SNR, gamma), expressed for what the net predicts: the error of the
-    noise is SNR times that of the image, that of the velocity SNR + 1 times. The image's weight is nowhere below
-    `snr_floor`, which keeps high noise in view, where layout and colours are settled.
+    Min-SNR weighs the error of the image by min(SNR, gamma). The error of the noise is SNR times that of the image,
+    the error of the velocity SNR + 1 times, so the weight is divided by that factor.
+
+    Args:
+        noise_scheduler: the noise schedule.
+        timesteps: int64 (B,).
+        weighting: `none` or `min_snr`.
+        snr_gamma: gamma.
+        snr_floor: least weight of the image's error; it keeps high noise in view, where the layout is decided.
+
+    Returns:
+        float32 (B,).
     """
     if weighting == "none":
         return torch.ones(timesteps.shape, device=timesteps.device)
@@ -61,9 +75,15 @@ def loss_weights(
 
 
 def channel_shares(channels: int, mask_weight: float = 1.0, patch_size: int = 1) -> torch.Tensor:
-    """Share of each channel in a card's mean error, (channels * patch_size**2,), together 1.
+    """Returns the share of each channel in a card's mean error.
 
-    The fourth channel, the mask, weighs `mask_weight` times as much as a colour. Folded pixels share their channel's.
+    Args:
+        channels: channels of a card: 3, or 4 with a mask.
+        mask_weight: weight of the mask relative to a colour.
+        patch_size: side of the pixel blocks that are folded into channels, which share their channel's weight.
+
+    Returns:
+        float32 (channels * patch_size**2,), in all 1.
     """
     weights = torch.ones(channels)
     weights[3:] = mask_weight
@@ -71,9 +91,12 @@ def channel_shares(channels: int, mask_weight: float = 1.0, patch_size: int = 1)
 
 
 def spread_timesteps(count: int, num_train_timesteps: int, generator: torch.Generator) -> torch.Tensor:
-    """Random timesteps (count,), each uniform, together spread evenly over the schedule (Kingma et al. 2021, app. I.1).
+    """Draws timesteps, each uniform, together spread evenly over the schedule (Kingma et al. 2021, appendix I.1).
 
-    A batch then sees low and high noise alike, which makes its loss and gradient less random.
+    Every batch then sees low and high noise, which reduces the variance of its loss and gradient.
+
+    Returns:
+        int64 (count,).
     """
     start = torch.rand(1, generator=generator, device=generator.device)
     places = (start + torch.arange(count, device=generator.device) / count) % 1
@@ -83,7 +106,7 @@ def spread_timesteps(count: int, num_train_timesteps: int, generator: torch.Gene
 def drop_labels(
     labels: torch.Tensor, null_label: int, probability: float, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    """Labels (B,) with a random share replaced by `null_label`, for classifier-free guidance (Ho & Salimans 2022)."""
+    """Replaces a random share of labels (B,) by `null_label`, for classifier-free guidance (Ho & Salimans 2022)."""
     dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < probability
     return labels.masked_fill(dropped, null_label)
 
@@ -91,10 +114,18 @@ def drop_labels(
 def predict_clean_images(
     noise_scheduler: DDPMScheduler, model_output: torch.Tensor, noisy_images: torch.Tensor, timestep: torch.Tensor
 ) -> torch.Tensor:
-    """The clean image (B, C, H, W) that a model output stands for at one timestep, clipped to [-1, 1].
+    """Computes the clean image that a model output stands for at one timestep, clipped to [-1, 1].
 
-    timestep: on the CPU, wherever the images are, so that no GPU is waited for. Formulas: Ho et al. 2020, equation 15
-    (epsilon), and Salimans & Ho 2022, appendix D (velocity).
+    Formulas: Ho et al. 2020, equation 15 (epsilon), and Salimans & Ho 2022, appendix D (velocity).
+
+    Args:
+        noise_scheduler: the noise schedule.
+        model_output: float (B, C, H, W).
+        noisy_images: float (B, C, H, W).
+        timestep: int64 (), on the CPU, so that no GPU is waited for.
+
+    Returns:
+        float (B, C, H, W).
     """
     alpha_prod = noise_scheduler.alphas_cumprod[timestep]
     prediction_type = noise_scheduler.config.prediction_type
@@ -108,30 +139,35 @@ def predict_clean_images(
 
 
 def noise_ratio(noise_scheduler: DDPMScheduler, timestep: torch.Tensor) -> float:
-    """How many times as strong as the image the noise is at a timestep, which lies on the CPU: 0 or more."""
+    """Standard deviation of the noise over that of the image at a timestep (on the CPU): 0 or more."""
     alpha_prod = noise_scheduler.alphas_cumprod[timestep].item()
     return ((1 - alpha_prod) / alpha_prod) ** 0.5
 
 
-def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps: int):
-    """A diffusers scheduler that samples in `num_inference_steps` steps, its timesteps set; it takes clean images.
+def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps: int) -> SchedulerMixin:
+    """Builds a diffusers scheduler for sampling, its timesteps set.
 
-    `name` is one of SAMPLERS: `dpmsolver++`, `sde-dpmsolver++` and `unipc` (about 20 steps), `ddim` (about 50), `ddpm`
-    (all of them).
-    All start at the last timestep ("trailing", Lin et al. 2024). What is passed to its `step` is the output of
-    `predict_clean_images`, so that all clip alike, and for one of STOCHASTIC also the step's noise, `variance_noise`.
-    `ddpm` is the first-order solver of the diffusion SDE, which is the same (Lu et al. 2022, DPM-Solver++). Raises
-    ValueError for another name or a number of steps that the schedule does not have.
+    All samplers start at the last timestep ("trailing", Lin et al. 2024). Their `step` takes the output of
+    `predict_clean_images`, so that all clip alike; one of STOCHASTIC also takes the step's noise, `variance_noise`.
+    `ddpm` is the first-order solver of the diffusion SDE, which is equivalent (Lu et al. 2022, DPM-Solver++).
+
+    Args:
+        name: one of SAMPLERS: `dpmsolver++`, `sde-dpmsolver++` and `unipc` take about 20 steps, `ddim` 50, `ddpm` all.
+        noise_scheduler: the noise schedule of training.
+        num_inference_steps: number of steps.
+
+    Raises:
+        ValueError: there is no such sampler, or the schedule has fewer timesteps.
     """
     num_train_timesteps = noise_scheduler.config.num_train_timesteps
     if not 1 <= num_inference_steps <= num_train_timesteps:
         raise ValueError(f"num_inference_steps must lie in 1 to {num_train_timesteps}, and is {num_inference_steps}")
     samplers = {
-        "dpmsolver++": (DPMSolverMultistepScheduler, {}),
-        "sde-dpmsolver++": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
-        "unipc": (UniPCMultistepScheduler, {}),
-        "ddim": (DDIMScheduler, {}),
-        "ddpm": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++", "solver_order": 1}),
+        "dpmsolver++": (diffusers.DPMSolverMultistepScheduler, {}),
+        "sde-dpmsolver++": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
+        "unipc": (diffusers.UniPCMultistepScheduler, {}),
+        "ddim": (diffusers.DDIMScheduler, {}),
+        "ddpm": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++", "solver_order": 1}),
     }
     if name not in samplers:
         raise ValueError(f"there is no sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")

@@ -1,4 +1,4 @@
-"""The net: a diffusers UNet2DModel for any height, width, channels and number of classes."""
+"""Builds the net: a diffusers `UNet2DModel` for any height, width, channels and number of classes."""
 
 from diffusers import UNet2DModel
 
@@ -7,7 +7,7 @@ from cardsynth.core.config import TrainingConfig
 
 
 def check_size(height: int, width: int, levels: int, patch_size: int = 1) -> None:
-    """Raise ValueError, naming the nearest sizes that fit, unless a net of so many levels takes (height, width)."""
+    """Raises ValueError, naming the nearest sizes that fit, unless a net of `levels` levels takes (height, width)."""
     multiple = patch_size * 2 ** (levels - 1)
     if height % multiple == 0 and width % multiple == 0:
         return
@@ -22,12 +22,18 @@ def check_size(height: int, width: int, levels: int, patch_size: int = 1) -> Non
 
 
 def build_unet(config: TrainingConfig, channels: int = 3, num_classes: int = 0) -> UNet2DModel:
-    """A net for cards of `channels` (3: RGB, 4: RGB and mask) at the settings' (height, width).
+    """Builds a net for cards of the settings' (height, width).
 
-    With classes it has one embedding more than `num_classes`: the last stands for "no label" and is what guidance
-    compares with. A `patch_size` p folds p x p pixels into channels: the net works on (channels * p * p, height / p,
-    width / p), and behind these it takes two planes for each of the settings' `conditions`. Raises ValueError for a
-    size that does not fit the net's levels, before anything is allocated.
+    With a `patch_size` p, blocks of p x p pixels are folded into channels: the net works on
+    (channels * p * p, height / p, width / p). Two more input planes hold each of the settings' `conditions`.
+
+    Args:
+        config: settings of the run.
+        channels: 3 (RGB) or 4 (RGB and mask).
+        num_classes: number of classes; the net has one embedding more, which stands for "no label" in guidance.
+
+    Raises:
+        ValueError: the size does not fit the net's levels; nothing is allocated then.
     """
     levels, patch = len(config.block_out_channels), config.patch_size
     check_size(config.height, config.width, levels, patch)

@@ -16,7 +16,7 @@ from cardsynth.core.config import TrainingConfig
 from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.presets import PRESETS
 from cardsynth.util.environment import describe_environment
-from cardsynth.util.files import read_json_lines, read_object, replace_folder, write_atomically
+from cardsynth.util.files import new_folder, read_json_lines, read_object, replace_folder, write_atomically
 from cardsynth.util.settings import load_config, load_run_config, save_config
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"  # as diffusers calls the weights of a net, in the net's folder
@@ -104,11 +104,8 @@ def save_pipeline(run: Path, pipeline: DiffusionPipeline) -> None:
 
 def save_average(run: Path, unet: UNet2DModel, decay: float) -> None:
     """Saves a further average of a run's weights as `averages/DECAY`, which `UNet2DModel.from_pretrained` opens."""
-    target = run / "averages" / f"{decay:g}"
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    unet.save_pretrained(temporary, safe_serialization=True)
-    replace_folder(temporary, target)
+    with new_folder(run / "averages" / f"{decay:g}") as folder:
+        unet.save_pretrained(folder, safe_serialization=True)
 
 
 def load_model(

@@ -25,7 +25,7 @@ from cardsynth.core.recorder import Recorder, TrainingStep
 from cardsynth.core.runs import SETTINGS, check_resumable, checkpoints, is_run, start_run
 from cardsynth.core.safeguards import TrainingError, describe_checkpoint, fitting_memory, saving
 from cardsynth.util.device import LateValues, retry_in_less_memory, used_memory_mb
-from cardsynth.util.files import replace_folder
+from cardsynth.util.files import new_folder
 from cardsynth.util.settings import save_config
 from cardsynth.util.state import load_state, save_state
 
@@ -295,18 +295,14 @@ class Trainer:
         """Saves the averaged model and all that resuming needs; returns the checkpoint's folder."""
         self._read(0, {})
         target = self.run / "checkpoints" / f"step_{self.step:06d}"
-        temporary = target.with_name(f".{target.name}.tmp")
         with self._saving():
             if self.accelerator.is_main_process:
-                shutil.rmtree(temporary, ignore_errors=True)
-                temporary.mkdir(parents=True)
-                save_state(self.learner.state(), temporary)
-                progress = {"step": self.step, "wall_time_s": self.recorder.wall_time_s}
-                progress |= self.monitor.progress(self)
-                (temporary / PROGRESS).write_text(json.dumps(progress))
-                # The model first: a run that dies in between goes on from the checkpoint before, and saves both again.
-                self.learner.save_model(self.run, temporary)
-                replace_folder(temporary, target)
+                with new_folder(target) as folder:
+                    save_state(self.learner.state(), folder)
+                    progress = {"step": self.step, "wall_time_s": self.recorder.wall_time_s}
+                    (folder / PROGRESS).write_text(json.dumps(progress | self.monitor.progress(self)))
+                    # The model first: a run that dies in between goes on from the checkpoint before, and saves both.
+                    self.learner.save_model(self.run, folder)
                 self.recorder.write_manifest(self.step)
                 for old in checkpoints(self.run)[: -self.config.checkpoints_total_limit]:
                     shutil.rmtree(old)

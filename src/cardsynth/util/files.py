@@ -1,13 +1,15 @@
-"""Files and folders written whole or not at all, and read with an error that names them."""
+"""Writes files and folders whole or not at all, and reads JSON with errors that name the file."""
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename it; makes its folder."""
+    """Writes a file under a temporary name beside it, then renames it; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -17,8 +19,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yields a temporary folder to write into, which then replaces `target`; after an error nothing has changed."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    replace_folder(temporary, target)
+
+
 def replace_folder(temporary: Path, target: Path) -> None:
-    """Put a finished folder in the place of another, which is gone only once the new one is there."""
+    """Replaces `target` by the finished folder `temporary`; the old folder is deleted last."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -39,7 +51,7 @@ def read_json_lines(path: Path) -> list[Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; raises FileNotFoundError, or ValueError that says that it is cut short."""
+    """Reads the JSON object of a file; raises FileNotFoundError, or ValueError if it is none or was cut short."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
