@@ -29,9 +29,9 @@ from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.features import known_judge, map_means
 from cardsynth.evaluation.judge import JudgeNet, ask
 from cardsynth.evaluation.masks import mask_iou
-from cardsynth.evaluation.metrics import Figure, mean_figure, share_figure
 from cardsynth.render.draw import render_cards
 from cardsynth.util.files import write_atomically
+from cardsynth.util.intervals import Figure, mean_figure, share_figure
 
 RARE, STAINS = "WHITE_MARKS", ("FULL_CARD", "LIGHT", "SMALL")
 ONE_IN = 25
