@@ -84,7 +84,7 @@ class TestDisturbances:
         assert torch.equal(blurred[0], blurred[2])
 
     def test_another_one_is_refused(self):
-        with pytest.raises(ValueError, match="no disturbance 'twist'; there are blur, noise, shift"):
+        with pytest.raises(ValueError, match="no disturbance 'twist'; choose one of blur, noise, shift"):
             disturb(self.picture, "twist", 1)
 
 
