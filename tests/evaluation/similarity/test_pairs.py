@@ -91,7 +91,7 @@ class TestDisturbances:
 class TestSimulatedRatings:
     def test_they_follow_the_likeness_within_the_scale(self, pairs):
         table = tabulate(simulated_ratings(pairs, raters=20), pairs.pairs)
-        assert len(table.ratings) == 20
+        assert table.ratings.shape == (30, 20)
         values = table.ratings.to_numpy()
         assert values.min() >= 0
         assert values.max() <= 10
