@@ -73,7 +73,7 @@ def loss_by_timestep(
                 pixels = cards.pixels[indices]
                 conditions = cards.numbers(model.config.conditions, indices, pixels)
                 batch = pixels, None if labels is None else labels[indices], conditions
-                errors[:, number, positions] = _errors(model, *batch, span, seeds)
+                errors[:, number, positions.numpy()] = _errors(model, *batch, span, seeds)
                 bar.update(len(positions))
     return TimestepErrors(edges, *errors)
 
