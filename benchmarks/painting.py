@@ -26,12 +26,12 @@ from cardsynth.core.runs import load_model
 from cardsynth.evaluation.features import known_judge
 from cardsynth.evaluation.judge import JudgeNet, ask
 from cardsynth.evaluation.masks import mask_iou
-from cardsynth.evaluation.metrics import mean_figure, share_figure
 from cardsynth.painting.folder import damage_cards
 from cardsynth.painting.paint import clean_class
 from cardsynth.painting.placing import Frame
 from cardsynth.render.draw import DrawnCard, draw_card, draw_cards
 from cardsynth.util.environment import describe_environment
+from cardsynth.util.intervals import mean_figure, share_figure
 
 CLEAN_SEED, JUDGE_SEED = 4_000_000, 3_000_000  # far from any seed that a model was trained on
 JUDGE_CARDS = 2000

@@ -26,9 +26,10 @@ from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.features import cardnet, known_judge
 from cardsynth.evaluation.judge import ask
 from cardsynth.evaluation.masks import clean_classes, mask_figures
-from cardsynth.evaluation.metrics import Figure, frechet_distance, kernel_distance, manifold
+from cardsynth.evaluation.metrics import frechet_distance, kernel_distance, manifold
 from cardsynth.render.draw import draw_cards
 from cardsynth.util.environment import describe_environment
+from cardsynth.util.intervals import Figure
 
 SIZE = (80, 64)
 COLUMNS = ("FD", "KID", "precision", "recall", "density", "coverage", "class", "mask", "copies", "copies (features)")

@@ -37,6 +37,7 @@ from cardsynth.models import get_preset
 from cardsynth.render.draw import render_cards
 from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
+from cardsynth.util.intervals import Figure, mean_figure, share_figure
 
 RARE, STAINS = "WHITE_MARKS", ("FULL_CARD", "LIGHT", "SMALL")
 ONE_IN = 25

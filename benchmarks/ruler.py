@@ -12,8 +12,9 @@ from cardsynth.cards.dataset import Cards, stack_cards
 from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.features import FeatureNet, cardnet, known_judge
 from cardsynth.evaluation.judge import JudgeNet, ask
-from cardsynth.evaluation.metrics import Figure, kernel_distance
+from cardsynth.evaluation.metrics import kernel_distance
 from cardsynth.render.draw import draw_cards
+from cardsynth.util.intervals import Figure
 
 
 @dataclass(frozen=True)

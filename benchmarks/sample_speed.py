@@ -31,6 +31,7 @@ from cardsynth.evaluation.judge import ask
 from cardsynth.evaluation.masks import MaskFigures, clean_classes, mask_figures
 from cardsynth.evaluation.metrics import Figure
 from cardsynth.util.environment import describe_environment
+from cardsynth.util.intervals import Figure
 
 # The cards that the ruler of KID is made of: neither trained on, nor those that the demo's judge is trained on.
 RULER_SEED, RULER_CARDS = 2_000_000, 2000

@@ -1,17 +1,17 @@
-"""What classifiers say of labelled cards: counted by hand, and learnt."""
+"""Figures of classifiers: counted by hand, and of a trained one."""
 
 import pytest
 import torch
 
 from cardsynth.cards.dataset import Cards, stack_cards
 from cardsynth.evaluation.classes import GRID, class_figures, train_vector_classifier
-from cardsynth.evaluation.metrics import TooFewCards
 from cardsynth.render.draw import draw_cards
+from cardsynth.util.intervals import TooFewSamples
 
 
 def test_figures_by_hand():
-    labels, said = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1, 1, 1, 0])
-    found = class_figures("mine", labels, said, ["A", "B", "C"])
+    labels, predicted = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1, 1, 1, 0])
+    found = class_figures("mine", labels, predicted, ["A", "B", "C"])
     assert found.confusion == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
     assert found.accuracy.value == pytest.approx(4 / 6)
     assert found.accuracy.low < 4 / 6 < found.accuracy.high
@@ -24,14 +24,15 @@ def test_figures_by_hand():
 def test_a_vector_classifier_learns_and_says_what_it_chose():
     cards = stack_cards(draw_cards(200, (40, 32), seed=0, styles=("a",), workers=1))
     found = train_vector_classifier(cards)
-    assert (found.c, found.gamma) in GRID
+    assert found.c in GRID["svc__C"]
+    assert found.gamma in GRID["svc__gamma"]
     unseen = stack_cards(draw_cards(50, (40, 32), seed=5000, styles=("a",), workers=1))
-    right = (found.say(unseen) == unseen.labels).float().mean()
+    right = (found.predict(unseen) == unseen.labels).float().mean()
     assert right > 0.5
     assert abs(right - found.validation_accuracy) < 0.3
     assert "200 cards" in found.name
     again = train_vector_classifier(cards)
-    assert torch.equal(again.say(unseen), found.say(unseen))
+    assert torch.equal(again.predict(unseen), found.predict(unseen))
 
 
 @pytest.mark.slow
@@ -44,7 +45,7 @@ def test_settings_are_not_chosen_on_what_cannot_be_learnt():
 
 def test_too_few_cards_are_refused():
     cards = stack_cards(draw_cards(15, (40, 32), seed=0, workers=1))
-    with pytest.raises(TooFewCards, match="four cards of each"):
+    with pytest.raises(TooFewSamples, match="four cards of each"):
         train_vector_classifier(cards)
-    with pytest.raises(TooFewCards, match="two classes"):
+    with pytest.raises(TooFewSamples, match="two classes"):
         train_vector_classifier(Cards(cards.pixels, torch.zeros(15, dtype=torch.long), ("A",)))

@@ -80,3 +80,14 @@ def test_nearest_in_features_is_the_nearest():
     found = nearest_in_features(torch.tensor([[3.0, 3.0], [0.0, 1.0]]), training)
     assert found.index.tolist() == [1, 0]
     assert found.distance.tolist() == [1, 1]
+
+
+def test_cards_are_not_their_own_nearest_neighbours():
+    features = torch.randn(600, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    own = torch.arange(0, 600, 2)
+    nearest = nearest_in_features(features[own], features, own)
+    apart = (features[own][:, None] - features[None]).square().sum(dim=2).sqrt()
+    apart[torch.arange(300), own] = torch.inf
+    assert torch.equal(nearest.index, apart.argmin(dim=1))
+    assert torch.allclose(nearest.distance, apart.amin(dim=1))
+    assert nearest_in_features(features[own], features).index.tolist() == own.tolist()

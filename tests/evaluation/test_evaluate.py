@@ -11,10 +11,10 @@ from cardsynth.cards.folder import CardError
 from cardsynth.cards.labels import CLASSES
 from cardsynth.evaluation.evaluate import evaluate, relabel, select
 from cardsynth.evaluation.judge import ask, train_judge
-from cardsynth.evaluation.metrics import share_figure
 from cardsynth.evaluation.summary import in_short
 from cardsynth.plots.report import check_place, write_report
 from cardsynth.render.draw import draw_cards, render_cards
+from cardsynth.util.intervals import share_figure
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_real_cards_pass_for_real(evaluation):
     assert kid.generated.low < kid.floor.value < kid.generated.high
     frechet = evaluation.distance("FD")
     assert frechet.generated is None
-    assert "takes 272 cards on each side, and there are 60 and 100" in frechet.refused
+    assert "requires 272 cards on each side, and there are 60 and 100" in frechet.refused
 
 
 def test_planted_faults_show(drawn, fresh, unseen):
@@ -147,9 +147,9 @@ def test_what_cannot_be_judged_is_named(drawn, fresh):
     other = Cards(drawn.pixels, drawn.labels, ("A", "B", "C", "D", "E"), source="mine")
     with pytest.raises(CardError, match="mine has the classes A, B, C, D, E"):
         evaluate(drawn, other)
-    with pytest.raises(CardError, match="5 cards cannot be judged; it takes 8"):
+    with pytest.raises(CardError, match="5 cards are too few for an evaluation, which requires 8"):
         evaluate(drawn, select(fresh, torch.arange(5)))
-    with pytest.raises(CardError, match=r"\(40, 32\) and \(20, 32\)"):
+    with pytest.raises(CardError, match=r"measures \(20, 32\), not \(40, 32\)"):
         evaluate(drawn, replace(fresh, pixels=fresh.pixels[:, :, :20]))
 
 

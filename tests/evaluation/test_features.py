@@ -94,7 +94,7 @@ def test_inception_is_asked_for_where_it_is_missing_and_refused_where_it_is_anot
     other = tmp_path / "other.pth"
     other.write_bytes(b"another net")
     digest = hashlib.sha256(b"another net").hexdigest()[:8]
-    with pytest.raises(FeatureNetError, match=f"is not the net that FID means .its SHA-256 begins {digest}"):
+    with pytest.raises(FeatureNetError, match=f"is not the net of FID: its SHA-256 begins {digest}"):
         build_features("inception-2015-12-05", drawn, weights=other)
 
 

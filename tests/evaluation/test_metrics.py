@@ -10,15 +10,13 @@ from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
 from cardsynth.evaluation.metrics import (
-    Figure,
-    TooFewCards,
+    GROUPS,
     frechet_distance,
     kernel_distance,
     manifold,
-    mean_figure,
-    share_figure,
     verdict,
 )
+from cardsynth.util.intervals import NORMAL_95, Figure, TooFewSamples
 
 
 def normal(count, features=8, seed=0, shift=0.0, spread=1.0):
@@ -50,8 +48,6 @@ def test_kernel_distance_equals_torchmetrics_and_torch_fidelity_on_the_same_card
 
 def test_intervals_are_those_of_leaving_groups_out_one_by_one():
     """KID's jackknife goes by sums over groups; here the cards themselves are left out."""
-    from cardsynth.evaluation.metrics import GROUPS, NORMAL_95
-
     one, other = normal(100, seed=3), normal(140, seed=4, shift=0.1)
     found = kernel_distance(one, other)
     variance = 0.0
@@ -178,30 +174,12 @@ def test_noise_costs_precision_and_a_narrow_set_costs_recall():
 
 
 def test_too_few_cards_are_refused_with_the_number_that_it_takes():
-    with pytest.raises(TooFewCards, match="8 features takes 16 cards on each side, and there are 15 and 100"):
+    with pytest.raises(TooFewSamples, match="8 features requires 16 cards on each side, and there are 15 and 100"):
         frechet_distance(normal(15), normal(100))
-    with pytest.raises(TooFewCards, match="KID takes 40 cards on each side, and there are 39 and 90"):
+    with pytest.raises(TooFewSamples, match="KID requires 40 cards on each side, and there are 39 and 90"):
         kernel_distance(normal(39), normal(90))
-    with pytest.raises(TooFewCards, match="neighbourhoods of 5 take 40 cards"):
+    with pytest.raises(TooFewSamples, match="neighbourhoods of 5 require 40 cards"):
         manifold(normal(39), normal(90))
-    with pytest.raises(TooFewCards, match="one card"):
-        share_figure(0, 0)
-    with pytest.raises(TooFewCards, match="two cards, and there are 1"):
-        mean_figure(torch.tensor([0.5, torch.nan]))
-
-
-def test_shares_near_none_and_all_keep_an_interval():
-    none, half = share_figure(0, 20), share_figure(10, 20)
-    assert none.low == 0
-    assert none.high == pytest.approx(0.161, abs=1e-3)  # Wilson's interval for 0 of 20
-    assert (half.low + half.high) / 2 == pytest.approx(0.5)
-    assert share_figure(20, 20).high == pytest.approx(1)
-
-
-def test_a_mean_leaves_out_what_is_not_there():
-    found = mean_figure(torch.tensor([1.0, 3.0, torch.nan]))
-    assert found.value == 2
-    assert found.high - found.value == pytest.approx(1.96 * 2**0.5 / 2**0.5)
 
 
 def test_a_difference_counts_where_both_intervals_leave_none_open():

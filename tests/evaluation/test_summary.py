@@ -38,15 +38,15 @@ def test_what_was_measured_otherwise_is_not_compared():
 
 
 def test_what_cannot_be_compared_is_named(tmp_path):
-    with pytest.raises(ValueError, match="two evaluations or more"):
+    with pytest.raises(ValueError, match="at least two evaluations"):
         compare({"one": made()})
-    with pytest.raises(ValueError, match=r"has no evaluation\.json: generate cards from it, .*cardsynth evaluate"):
+    with pytest.raises(ValueError, match=r"has no evaluation\.json: generate cards, .*cardsynth evaluate"):
         read_evaluation(tmp_path)
     (tmp_path / "evaluation.json").write_text(json.dumps({"accuracy": 0.5}))
     with pytest.raises(ValueError, match="is no evaluation of this version"):
         read_evaluation(tmp_path)
     (tmp_path / "evaluation.json").write_text("{")
-    with pytest.raises(ValueError, match="make it anew"):
+    with pytest.raises(ValueError, match="evaluate again"):
         read_evaluation(tmp_path)
     (tmp_path / "evaluation.json").write_text(json.dumps(made()))
     assert read_evaluation(tmp_path) == made()

@@ -104,7 +104,7 @@ def test_an_untrained_model_is_far_from_real_cards(drawn, trained_run):
 
 
 def test_too_few_cards_are_named(drawn):
-    with pytest.raises(ValueError, match="kid_cards is 39, and KID takes 40; or set kid_epochs to 0"):
+    with pytest.raises(ValueError, match="kid_cards is 39, and KID requires 40; or set kid_epochs to 0"):
         hold_out(CONFIG.replace(kid_cards=39), drawn)
     assert len(hold_out(CONFIG.replace(kid_cards=100), drawn)[1]) == 40
     few = select(drawn, torch.arange(199))

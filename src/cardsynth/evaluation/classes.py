@@ -1,4 +1,4 @@
-"""Is a card of its class: accuracy, confusion, precision and recall of what a classifier says of labelled cards."""
+"""Agreement between the labels of cards and a classifier: accuracy, confusion matrix, precision and recall."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,27 +6,33 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.metrics import confusion_matrix
+from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import Cards
-from cardsynth.evaluation.metrics import Figure, TooFewCards, share_figure
+from cardsynth.util.intervals import Figure, TooFewSamples, share_figure
 
-GRID = [(c, gamma) for c in (1, 10, 100) for gamma in ("scale", 0.001, 0.01, 0.1)]  # of the published classifier
-SVC_HEIGHT = 20  # pixels to which cards are made smaller for it
-SVC_CARDS = 4000  # that it learns from at most, as the published one did: its time grows with their square
+GRID = {"svc__C": (1, 10, 100), "svc__gamma": ("scale", 0.001, 0.01, 0.1)}  # of the published classifier
+SVC_HEIGHT = 20  # pixels; cards are reduced to this height
+SVC_CARDS = 4000  # largest training set, as published; the training time grows with its square
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How far a classifier agrees with the labels of cards.
+    """Agreement of a classifier with the labels of cards.
 
-    `confusion` counts cards by label (row) and by what the classifier says (column). precision: the share of the cards
-    that it takes for a class that are labelled so; recall: the share of a class's cards that it knows. A class without
-    such cards is not named.
+    Attributes:
+        classifier: Name of the classifier.
+        count: Number of cards.
+        accuracy: Share of cards whose predicted class equals the label.
+        chance: Accuracy of guessing.
+        label_names: Names of the classes.
+        confusion: Counts of cards by label (row) and predicted class (column).
+        precision: For each predicted class, the share of its cards with this label.
+        recall: For each label, the share of its cards that are predicted so.
     """
 
     classifier: str
@@ -40,28 +46,49 @@ class ClassFigures:
 
 
 def class_figures(
-    classifier: str, labels: torch.Tensor, said: torch.Tensor, label_names: Sequence[str]
+    classifier: str, labels: torch.Tensor, predicted: torch.Tensor, label_names: Sequence[str]
 ) -> ClassFigures:
-    """Compare labels with what a classifier says, both int64 (N,); raises TooFewCards for no cards."""
-    confusion = torch.zeros(len(label_names), len(label_names), dtype=torch.long)
-    confusion.index_put_((labels, said), torch.ones(len(labels), dtype=torch.long), accumulate=True)
-    right, of_class, taken = confusion.diagonal().tolist(), confusion.sum(dim=1).tolist(), confusion.sum(dim=0).tolist()
-    named = list(zip(label_names, right, of_class, taken, strict=True))
+    """Compares labels with predicted classes.
+
+    Args:
+        classifier: Name of the classifier.
+        labels: Labels of the cards, int64 (N,).
+        predicted: Predicted classes, int64 (N,).
+        label_names: Names of the classes.
+
+    Raises:
+        TooFewSamples: There are no cards.
+    """
+    accuracy = share_figure(int((labels == predicted).sum()), len(labels))
+    confusion = confusion_matrix(labels.numpy(), predicted.numpy(), labels=range(len(label_names)))
+
+    def shares(totals: np.ndarray) -> dict[str, Figure]:
+        counts = zip(label_names, confusion.diagonal().tolist(), totals.tolist(), strict=True)
+        return {name: share_figure(correct, total) for name, correct, total in counts if total}
+
     return ClassFigures(
         classifier=classifier,
         count=len(labels),
-        accuracy=share_figure(sum(right), len(labels)),
+        accuracy=accuracy,
         chance=1 / len(label_names),
         label_names=tuple(label_names),
         confusion=confusion.tolist(),
-        precision={name: share_figure(r, total) for name, r, _, total in named if total},
-        recall={name: share_figure(r, total) for name, r, total, _ in named if total},
+        precision=shares(confusion.sum(axis=0)),
+        recall=shares(confusion.sum(axis=1)),
     )
 
 
 @dataclass(frozen=True)
 class VectorClassifier:
-    """A support vector classifier of small pictures, with the settings that a validation split chose."""
+    """A support vector classifier of reduced pictures.
+
+    Attributes:
+        model: The fitted classifier.
+        c: Regularisation parameter chosen on the validation split.
+        gamma: Kernel coefficient chosen on the validation split.
+        validation_accuracy: Accuracy on the validation split with these parameters, 0 to 1.
+        count: Number of training cards.
+    """
 
     model: Pipeline
     c: float
@@ -71,44 +98,40 @@ class VectorClassifier:
 
     @property
     def name(self) -> str:
-        """What a figure is printed with."""
+        """Name printed beside the figures."""
         return f"SVC (C {self.c:g}, gamma {self.gamma}, {self.count} cards, chosen on a quarter of them)"
 
-    def say(self, cards: Cards) -> torch.Tensor:
-        """The class of each card, int64 (N,)."""
+    def predict(self, cards: Cards) -> torch.Tensor:
+        """Returns the predicted class of each card, int64 (N,)."""
         return torch.from_numpy(self.model.predict(_vectors(cards)))
 
 
 def train_vector_classifier(cards: Cards, seed: int = 0) -> VectorClassifier:
-    """Choose C and gamma from the published grid on a quarter of the cards, then train on all of them.
+    """Trains a support vector classifier; a quarter of the cards selects C and gamma from the published grid.
 
-    Of more than 4,000 cards, 4,000 are drawn. The cards that figures are given for are none of them. Raises TooFewCards
-    for fewer than two classes, or four cards of a class.
+    Args:
+        cards: Training cards with labels; at most 4,000 of them are used. Do not test the classifier on them.
+        seed: Seed of the sample and of the split.
+
+    Raises:
+        TooFewSamples: There are fewer than two classes, or fewer than four cards in a class.
     """
     counts = torch.bincount(cards.labels)
     counts = counts[counts > 0]
     if len(counts) < 2 or counts.min() < 4:
-        raise TooFewCards("a classifier takes two classes, and four cards of each")
+        raise TooFewSamples("a support vector classifier requires two classes and four cards of each")
     order = torch.randperm(len(cards), generator=torch.Generator().manual_seed(seed))[:SVC_CARDS]
-    vectors, labels = _vectors(cards)[order.numpy()], cards.labels[order].numpy()
     split = StratifiedShuffleSplit(1, test_size=0.25, random_state=seed)
-    shown, kept = next(split.split(vectors, labels))
-    best = (-1.0, *GRID[0])
-    for c, gamma in tqdm(GRID, "Choosing the SVC's settings", leave=False):
-        accuracy = float(_svc(c, gamma).fit(vectors[shown], labels[shown]).score(vectors[kept], labels[kept]))
-        if accuracy > best[0]:
-            best = (accuracy, c, gamma)
-    accuracy, c, gamma = best
-    return VectorClassifier(_svc(c, gamma).fit(vectors, labels), c, gamma, accuracy, len(labels))
-
-
-def _svc(c: float, gamma: str | float) -> Pipeline:
-    return make_pipeline(StandardScaler(), SVC(C=c, gamma=gamma))
+    search = GridSearchCV(make_pipeline(StandardScaler(), SVC()), GRID, cv=split)
+    search.fit(_vectors(cards)[order.numpy()], cards.labels[order].numpy())
+    c, gamma = (search.best_params_[name] for name in GRID)
+    return VectorClassifier(search.best_estimator_, c, gamma, float(search.best_score_), len(order))
 
 
 def _vectors(cards: Cards) -> np.ndarray:
-    """Small pictures as rows, float32 (N, F)."""
+    """Returns reduced pictures as rows, float32 (N, F)."""
     height, width = cards.size
-    small = (min(height, SVC_HEIGHT), max(1, round(width * min(height, SVC_HEIGHT) / height)))
-    parts = [F.interpolate(part[:, :3].float(), small, mode="area") for part in cards.pixels.split(512)]
-    return torch.cat(parts).flatten(1).numpy() / 255
+    reduced_height = min(height, SVC_HEIGHT)
+    size = (reduced_height, max(1, round(width * reduced_height / height)))
+    batches = [F.interpolate(batch[:, :3].float(), size, mode="area") for batch in cards.pixels.split(512)]
+    return torch.cat(batches).flatten(1).numpy() / 255

@@ -1,8 +1,7 @@
-"""Which generated cards are copies of training cards: nearest neighbours, calibrated on real cards.
+"""Detection of generated cards that copy training cards: nearest neighbours, calibrated on real cards.
 
-A card counts as a near-copy where it lies nearer to a training card than all but one in a hundred of the real cards
-that were not trained on. In pixels, two cards are laid over each other as well as they go, so that a copy moved by a
-pixel or two is still one.
+A card is a near-copy if it is closer to a training card than 99 % of the real cards that were not trained on. Distances
+in pixels are minimised over small shifts, so that a copy moved by a pixel or two is still detected.
 """
 
 from dataclasses import dataclass
@@ -11,17 +10,22 @@ import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
-from cardsynth.evaluation.metrics import Figure, share_figure
+from cardsynth.util.intervals import Figure, share_figure
 
-TALLEST = 96  # pixels at which cards are compared; taller ones are made smaller first
-SHIFT = 2  # pixels that a copy may be moved by, in each direction
-CANDIDATES = 4  # training cards that are laid over each card, nearest first by a coarse picture
-LEVEL = 0.01  # share of unseen real cards that lie nearer to a training card than the threshold
+TALLEST = 96  # pixels; taller cards are reduced before they are compared
+SHIFT = 2  # largest shift of a copy in pixels, in each direction
+CANDIDATES = 4  # training cards compared with each card, preselected by coarse pictures
+LEVEL = 0.01  # share of unseen real cards below the threshold
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest training card of each card: its `index` int64 (N,), and `distance` float (N,)."""
+    """The nearest training card of each card.
+
+    Attributes:
+        index: Index of the training card, int64 (N,).
+        distance: Distance to it, float (N,).
+    """
 
     index: torch.Tensor
     distance: torch.Tensor
@@ -29,11 +33,18 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Copying:
-    """How near generated cards lie to training cards, by one distance (`unit` says which).
+    """Distances from generated cards to training cards, compared with those from unseen real cards.
 
-    `nearest` and `distance` are of each generated card; `median` and `held_out_median` of generated and of unseen real
-    cards; below `threshold` a card is a near-copy. `share` of the generated cards are, where `held_out_share` of the
-    unseen real cards would be, counted with thresholds from the other half of them.
+    Attributes:
+        unit: The distance measure.
+        nearest: Index of the nearest training card of each generated card.
+        distance: Distance of each generated card to it.
+        median: Median distance of the generated cards.
+        held_out_median: Median distance of the unseen real cards.
+        threshold: Distance below which a card is a near-copy.
+        share: Share of near-copies among the generated cards.
+        held_out_share: Share of near-copies among the unseen real cards, by two-fold cross-validation: each half is
+            compared with the threshold of the other half.
     """
 
     unit: str
@@ -47,25 +58,31 @@ class Copying:
 
     @property
     def alarming(self) -> bool:
-        """Whether more cards are near-copies than chance and the calibration can account for."""
+        """Whether there are more near-copies than chance and the calibration explain."""
         return self.share.low > max(2 * LEVEL, self.held_out_share.high)
 
 
-def copying(found: Nearest, held_out: Nearest, unit: str) -> Copying:
-    """Judge the distances of generated cards by those of real cards that were not trained on."""
-    distance, usual = found.distance.double(), held_out.distance.double()
-    halves = usual[::2], usual[1::2]
-    flagged = sum(int((one < _threshold(other)).sum()) for one, other in (halves, halves[::-1]))
-    threshold = _threshold(usual)
+def copying(generated: Nearest, held_out: Nearest, unit: str) -> Copying:
+    """Compares the distances of generated cards with those of unseen real cards.
+
+    Args:
+        generated: Nearest training cards of the generated cards.
+        held_out: Nearest training cards of real cards that were not trained on.
+        unit: Name of the distance measure.
+    """
+    distances, real_distances = generated.distance.double(), held_out.distance.double()
+    even, odd = real_distances[::2], real_distances[1::2]
+    real_copies = int((even < _threshold(odd)).sum()) + int((odd < _threshold(even)).sum())
+    threshold = _threshold(real_distances)
     return Copying(
         unit=unit,
-        nearest=found.index.tolist(),
-        distance=[round(value, 3) for value in distance.tolist()],
-        median=round(float(distance.median()), 3),
-        held_out_median=round(float(usual.median()), 3),
+        nearest=generated.index.tolist(),
+        distance=[round(distance, 3) for distance in distances.tolist()],
+        median=round(float(distances.median()), 3),
+        held_out_median=round(float(real_distances.median()), 3),
         threshold=round(threshold, 3),
-        share=share_figure(int((distance < threshold).sum()), len(distance)),
-        held_out_share=share_figure(flagged, len(usual)),
+        share=share_figure(int((distances < threshold).sum()), len(distances)),
+        held_out_share=share_figure(real_copies, len(real_distances)),
     )
 
 
@@ -73,51 +90,60 @@ def _threshold(distances: torch.Tensor) -> float:
     return float(distances.quantile(LEVEL))
 
 
-def nearest_in_features(features: torch.Tensor, training: torch.Tensor) -> Nearest:
-    """The nearest training card by Euclidean distance of features (N, F) and (M, F)."""
-    closest = [torch.cdist(part, training).min(dim=1) for part in features.split(256)]
-    return Nearest(torch.cat([one.indices for one in closest]), torch.cat([one.values for one in closest]))
+def nearest_in_features(features: torch.Tensor, training: torch.Tensor, own: torch.Tensor | None = None) -> Nearest:
+    """Finds the nearest training card by Euclidean distance.
+
+    Args:
+        features: Shape (N, F).
+        training: Shape (M, F).
+        own: Index of each card among the training cards, int64 (N,), which is skipped; None if no card is among them.
+    """
+    closest = []
+    for rows in torch.arange(len(features)).split(256):
+        distances = torch.cdist(features[rows], training)
+        if own is not None:
+            distances.scatter_(1, own[rows, None], torch.inf)
+        closest.append(distances.min(dim=1))
+    return Nearest(torch.cat([batch.indices for batch in closest]), torch.cat([batch.values for batch in closest]))
 
 
 def nearest_in_pixels(pixels: torch.Tensor, training: torch.Tensor, progress: bool = True) -> Nearest:
-    """The nearest training card by root mean square difference in grey levels (0 to 255), best laid over.
+    """Finds the nearest training card by root mean square difference in grey levels (0 to 255), over small shifts.
 
-    pixels, training: uint8 (N, C, H, W) and (M, C, H, W), of which RGB is compared. Four candidates a card are found by
-    a coarse picture of a quarter of the size.
+    Coarse pictures of a quarter of the size select four candidates for each card.
+
+    Args:
+        pixels: Cards, uint8 (N, C, H, W); only RGB is compared.
+        training: Training cards, uint8 (M, C, H, W).
+        progress: Whether to show a progress bar.
     """
-    shrink = -(-pixels.shape[2] // TALLEST)
-    coarse = _vectors(training, 4 * shrink)
+    factor = -(-pixels.shape[2] // TALLEST)
+    coarse_training = _reduced(training, 4 * factor).flatten(1)
     indices, distances = [], []
-    bar = tqdm(total=len(pixels), desc="Looking for copies", unit="card", disable=not progress, leave=False)
-    with bar:
-        for part in pixels.split(128):
-            squared = torch.cdist(_vectors(part, 4 * shrink), coarse)
-            candidates = squared.topk(min(CANDIDATES, len(training)), largest=False).indices
-            shown = _smaller(part, shrink)
-            found = torch.stack([_laid_over(shown, _smaller(training[column], shrink)) for column in candidates.T])
-            best = found.min(dim=0)
+    with tqdm(total=len(pixels), desc="Looking for copies", unit="card", disable=not progress, leave=False) as bar:
+        for batch in pixels.split(128):
+            apart = torch.cdist(_reduced(batch, 4 * factor).flatten(1), coarse_training)
+            candidates = apart.topk(min(CANDIDATES, len(training)), largest=False).indices
+            cards = _reduced(batch, factor)
+            differences = [_least_difference(cards, _reduced(training[column], factor)) for column in candidates.T]
+            best = torch.stack(differences).min(dim=0)
             indices.append(candidates.gather(1, best.indices[:, None])[:, 0])
             distances.append(best.values)
-            bar.update(len(part))
+            bar.update(len(batch))
     return Nearest(torch.cat(indices), torch.cat(distances))
 
 
-def _smaller(pixels: torch.Tensor, by: int) -> torch.Tensor:
-    return F.avg_pool2d(pixels[:, :3].float(), by)
+def _reduced(pixels: torch.Tensor, factor: int) -> torch.Tensor:
+    return F.avg_pool2d(pixels[:, :3].float(), factor)
 
 
-def _vectors(pixels: torch.Tensor, by: int) -> torch.Tensor:
-    """Coarse pictures float (N, F), cell means of `by` pixels, which a shift by a pixel changes little."""
-    return _smaller(pixels, by).flatten(1)
-
-
-def _laid_over(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Least root mean square difference (N,) of pictures (N, 3, H, W) over all shifts of up to SHIFT pixels."""
-    height, width = one.shape[2] - 2 * SHIFT, one.shape[3] - 2 * SHIFT
-    inner = one[:, :, SHIFT : SHIFT + height, SHIFT : SHIFT + width]
-    least = torch.full((len(one),), torch.inf)
-    for down in range(2 * SHIFT + 1):
-        for across in range(2 * SHIFT + 1):
-            moved = other[:, :, down : down + height, across : across + width]
-            least = torch.minimum(least, (inner - moved).square().mean(dim=(1, 2, 3)))
+def _least_difference(pictures: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Returns the least root mean square difference (N,) of pictures (N, 3, H, W) over all shifts up to SHIFT."""
+    height, width = pictures.shape[2] - 2 * SHIFT, pictures.shape[3] - 2 * SHIFT
+    inner = pictures[:, :, SHIFT : SHIFT + height, SHIFT : SHIFT + width]
+    least = torch.full((len(pictures),), torch.inf)
+    for top in range(2 * SHIFT + 1):
+        for left in range(2 * SHIFT + 1):
+            shifted = others[:, :, top : top + height, left : left + width]
+            least = torch.minimum(least, (inner - shifted).square().mean(dim=(1, 2, 3)))
     return least.sqrt()

@@ -1,15 +1,14 @@
-"""How good are generated cards: how close to real ones, how varied, of their class, under their masks, and not copied.
+"""Evaluation of generated cards: distance to real cards, variety, classes, masks and copies.
 
-Every figure has an interval of 95 %, and beside it stands the same figure of real cards that the generator has not
-seen: no generator can do better, but by chance.
+Every figure has a 95% confidence interval and is accompanied by the same figure of real cards that the generator has
+not seen. No generator can be better than those, except by chance.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,19 +19,25 @@ from cardsynth.evaluation.copies import Copying, copying, nearest_in_features, n
 from cardsynth.evaluation.features import FeatureNet, build_features, cardnet, known_judge
 from cardsynth.evaluation.judge import Verdict, ask
 from cardsynth.evaluation.masks import MaskFigures, clean_classes, mask_figures
-from cardsynth.evaluation.metrics import Figure, TooFewCards, frechet_distance, kernel_distance, manifold
+from cardsynth.evaluation.metrics import frechet_distance, kernel_distance, manifold
 from cardsynth.util.files import write_atomically
+from cardsynth.util.intervals import Figure, TooFewSamples
 
-MOST = 5000  # cards of a set whose features are compared: memory grows with the square
-LEAST = 8  # cards of a set that are judged at all
+MOST = 5000  # cards of a set whose features are compared; memory grows with the square
+LEAST = 8  # smallest set of cards that can be evaluated
+MANIFOLD = ("precision", "recall", "density", "coverage")
 
 
 @dataclass(frozen=True)
 class Distance:
-    """A figure of two sets of features, and its floor, that of real cards against real cards, at the same counts.
+    """A distance between two sets of features.
 
-    `net` names the feature net, with its dimension, both counts and the size. Where there is no figure, `refused` says
-    why.
+    Attributes:
+        name: Name of the distance, such as KID.
+        net: The feature net with its dimension, both counts and the size of the cards.
+        generated: Figure of the generated cards; None if it was refused.
+        floor: Figure of real cards, at the same counts.
+        refused: Why there is no figure; empty if there is one.
     """
 
     name: str
@@ -43,8 +48,8 @@ class Distance:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What a classifier says of generated cards, and of real held-out ones."""
+class ClassComparison:
+    """Agreement of one classifier with the labels of generated cards, and of real held-out cards."""
 
     generated: ClassFigures
     held_out: ClassFigures
@@ -52,9 +57,20 @@ class Beside:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of generated cards; `classes`, `masks` and `held_out_masks` are empty for cards without them.
+    """All figures of generated cards.
 
-    missing: classes of the real cards that none of the generated ones has.
+    Attributes:
+        counts: Numbers of `real`, `generated` and `held_out` cards.
+        size: Height and width of the cards in pixels.
+        label_names: Classes of the real cards.
+        missing: Classes of the real cards without any generated card.
+        how: The real cards that the figures are compared with.
+        seed: Seed of the evaluation.
+        distances: Distances and overlap of features.
+        classes: Figures of each classifier; empty without labels.
+        masks: Figures of the generated cards' masks; None without masks.
+        held_out_masks: Figures of the real held-out cards' masks.
+        copies: Near-copies by pixels and by features.
     """
 
     counts: dict[str, int]
@@ -64,51 +80,92 @@ class Evaluation:
     how: str
     seed: int
     distances: tuple[Distance, ...]
-    classes: tuple[Beside, ...]
+    classes: tuple[ClassComparison, ...]
     masks: MaskFigures | None
     held_out_masks: MaskFigures | None
     copies: tuple[Copying, ...]
 
     def distance(self, name: str) -> Distance:
-        """The figure of a name, like KID."""
-        return next(one for one in self.distances if one.name == name)
+        """Returns the distance of that name, such as KID."""
+        return next(distance for distance in self.distances if distance.name == name)
 
-    def save(self, path: str | Path, **others: Any) -> None:
-        """Write the figures as JSON, with what else is known of them (machine, model)."""
-        values = _rounded({**others, **asdict(self)})
+    def save(self, path: str | Path, **context: object) -> None:
+        """Writes the figures as JSON with six digits.
+
+        Args:
+            path: Path of the file.
+            context: Further entries, such as the machine and the model.
+        """
+        values = _rounded({**context, **asdict(self)})
         write_atomically(Path(path), (json.dumps(values, indent=2) + "\n").encode())
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
-        return {name: _rounded(one) for name, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _rounded(entry) for name, entry in value.items()}
+    return [_rounded(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def select(cards: Cards, indices: torch.Tensor) -> Cards:
-    """The cards at these indices, in their order."""
+    """Returns the cards at these indices, in this order.
+
+    Args:
+        cards: Cards to select from.
+        indices: int64 (N,).
+    """
     names = tuple(cards.names[index] for index in indices.tolist()) if cards.names else ()
     darkness = None if cards.darkness is None else cards.darkness[indices]
     return replace(cards, pixels=cards.pixels[indices], labels=cards.labels[indices], names=names, darkness=darkness)
 
 
 def shuffled(cards: Cards, seed: int) -> Cards:
-    """All cards, in an order that a seed draws."""
+    """Returns all cards in random order."""
     return select(cards, torch.randperm(len(cards), generator=torch.Generator().manual_seed(seed)))
 
 
 def relabel(cards: Cards, label_names: tuple[str, ...]) -> Cards:
-    """Cards with their labels counted in another list of classes; raises CardError for one that is not in it."""
+    """Returns the cards with labels that index another list of classes.
+
+    Args:
+        cards: Cards to relabel.
+        label_names: The new list of classes.
+
+    Raises:
+        CardError: A class of the cards is not in the list.
+    """
     unknown = [name for name in cards.label_names if name not in label_names]
     if unknown:
         raise CardError(
-            f"{cards.source} has the classes {', '.join(unknown)}, which the real cards have not"
+            f"{cards.source} has the classes {', '.join(unknown)}, which the real cards lack"
             f" ({', '.join(label_names) or 'no classes'}); evaluate against the cards that the model was trained on"
         )
-    places = torch.tensor([label_names.index(name) for name in cards.label_names] or [0])
-    return replace(cards, labels=places[cards.labels], label_names=label_names)
+    numbers = torch.tensor([label_names.index(name) for name in cards.label_names] or [0])
+    return replace(cards, labels=numbers[cards.labels], label_names=label_names)
+
+
+@dataclass(frozen=True)
+class RealCards:
+    """The real cards of an evaluation, by role.
+
+    Attributes:
+        training: The cards that the generator was trained on.
+        known: The judge, the feature net and the support vector classifier learn from these cards.
+        unseen: Neither the nets nor the generator were trained on these; their figures are the standard.
+        reference: Distances are measured to these cards.
+        floor: Their distance to the reference is the floor.
+        copy_sources: Training cards among which the nearest neighbours of the unseen cards are sought.
+        description: Description of the unseen cards.
+    """
+
+    training: Cards
+    known: Cards
+    unseen: Cards
+    reference: Cards
+    floor: Cards
+    copy_sources: Cards
+    description: str
 
 
 def evaluate(
@@ -121,142 +178,171 @@ def evaluate(
     learn_from: Cards | None = None,
     support_vectors: bool = True,
 ) -> Evaluation:
-    """Judge generated cards by real ones: those that the generator was trained on, and others that it has not seen.
+    """Evaluates generated cards by comparison with real cards; all cards must have one size.
 
-    Without `held_out`, a fifth of the training cards is kept from the classifiers, to test them and to calibrate the
-    search for copies, and the distances are to one half of the training cards, their floor that of the other half. net,
-    weights: what measures distances, as of `features.build_features`. learn_from: cards that judge and feature net
-    learn from instead of the training cards, so that models trained on other cards are judged alike; it takes
-    `held_out`. support_vectors: ask a support vector classifier too. Generated cards without labels are taken for what
-    the judge takes them for, and get no figures of classes. All cards are of one (height, width). Raises CardError for
-    other sizes, fewer than 8 cards or classes that the training cards do not have, and FeatureNetError for a net that
-    is not here.
+    Args:
+        training: Real cards that the generator was trained on.
+        generated: Generated cards. Unlabelled ones get the labels that the judge predicts, and no figures of classes.
+        held_out: Real cards that the generator has not seen. By default, a fifth of the training cards is withheld
+            from the classifiers, and distances are measured between halves of the training cards.
+        net: Feature net for the distances; see `features.build_features`.
+        weights: Weights of the feature net.
+        seed: Seed of all random choices.
+        learn_from: Cards that judge and feature net learn from, instead of the training cards. Use them to compare
+            models with different training cards; requires `held_out`.
+        support_vectors: Whether to train a support vector classifier too.
+
+    Raises:
+        CardError: Cards differ in size, are fewer than 8, or have classes that the training cards lack.
+        FeatureNetError: The weights of the feature net are missing.
     """
-    given = [cards for cards in (held_out, learn_from) if cards is not None]
-    for cards in (training, generated, *given):
-        if len(cards) < LEAST:
-            raise CardError(f"{cards.source or 'the cards'}: {len(cards)} cards cannot be judged; it takes {LEAST}")
-        if cards.size != training.size:
-            raise CardError(
-                f"the cards measure {training.size} and {cards.size} (height, width); read them at one size"
-            )
-    known = learn_from or training
-    label_names, mixed = known.label_names, shuffled(known, seed)
-    fifth, half = len(mixed) // 5, len(mixed) // 2
+    _check(training, generated, held_out, learn_from)
     if held_out:
-        unseen, shown, copied = relabel(held_out, label_names), known, training
-        reference, others = shuffled(unseen, seed), mixed
-        how = f"{len(unseen)} real cards that the generator has not seen"
+        real = _with_held_out(training, held_out, learn_from or training, seed)
     else:
-        unseen, shown = select(mixed, torch.arange(fifth)), select(mixed, torch.arange(fifth, len(mixed)))
-        reference, copied = select(mixed, torch.arange(half, len(mixed))), shown
-        others = select(mixed, torch.arange(half))
-        how = f"a fifth of the real cards ({fifth}) to judge by, and one half of them ({len(reference)}) for distances"
-    measured = None if net == "cardnet" else build_features(net, shown, seed, weights)
-    judge = known_judge(shown, seed)
-    own = cardnet(judge, shown)
-    labelled = bool(generated.label_names) or not label_names
-    said = ask(judge, generated)
-    if labelled:
-        generated = relabel(generated, label_names)
-    else:
-        generated = replace(generated, labels=said.labels, label_names=label_names)
-    sets, verdicts = (generated, unseen), (said, ask(judge, unseen))
-    clean = clean_classes(known) if known.has_mask else set()
-    masked = known.has_mask and generated.has_mask and unseen.has_mask
-    masks = (
-        [mask_figures(one, of.masks, clean) for one, of in zip(sets, verdicts, strict=True)] if masked else [None] * 2
-    )
+        real = _split(training, learn_from or training, seed)
+    distance_net = None if net == "cardnet" else build_features(net, real.known, seed, weights)
+    judge = known_judge(real.known, seed)
+    judge_net = cardnet(judge, real.known)
+
+    names, verdict = real.known.label_names, ask(judge, generated)
+    labelled = bool(generated.label_names) or not names
+    generated = relabel(generated, names) if labelled else replace(generated, labels=verdict.labels, label_names=names)
+    judged = [(generated, verdict), (real.unseen, ask(judge, real.unseen))]
+
+    masks, held_out_masks = _masks(learn_from or training, judged)
     return Evaluation(
-        counts={"real": len(training), "generated": len(generated), "held_out": len(unseen)},
+        counts={"real": len(training), "generated": len(generated), "held_out": len(real.unseen)},
         size=training.size,
-        label_names=label_names,
+        label_names=names,
         missing=tuple(name for name, count in generated.class_counts.items() if not count),
-        how=how,
+        how=real.description,
         seed=seed,
-        distances=_distances(measured or own, shuffled(generated, seed), others, reference, labelled),
-        classes=_classes(shown, sets, verdicts, seed, support_vectors) if labelled and len(label_names) > 1 else (),
-        masks=masks[0],
-        held_out_masks=masks[1],
-        copies=_copies(own, training, generated, copied, unseen),
+        distances=tuple(_distances(distance_net or judge_net, shuffled(generated, seed), real, labelled)),
+        classes=tuple(_classes(real.known, judged, seed, support_vectors)) if labelled and len(names) > 1 else (),
+        masks=masks,
+        held_out_masks=held_out_masks,
+        copies=_copies(judge_net, generated, real),
     )
 
 
-def _distances(
-    net: FeatureNet, generated: Cards, others: Cards, reference: Cards, labelled: bool
-) -> tuple[Distance, ...]:
-    """The figures of generated cards and of as many real ones of the same classes, against the same real reference.
+def _check(training: Cards, *others: Cards | None) -> None:
+    for cards in (training, *(cards for cards in others if cards is not None)):
+        name = cards.source or "the cards"
+        if len(cards) < LEAST:
+            raise CardError(f"{name}: {len(cards)} cards are too few for an evaluation, which requires {LEAST}")
+        if cards.size != training.size:
+            raise CardError(f"{name} measures {cards.size}, not {training.size} (height, width); read them at one size")
 
-    labelled: whether the generated cards were made class by class; else they and the real ones are of random classes.
+
+def _with_held_out(training: Cards, held_out: Cards, known: Cards, seed: int) -> RealCards:
+    unseen = relabel(held_out, known.label_names)
+    return RealCards(
+        training=training,
+        known=known,
+        unseen=unseen,
+        reference=shuffled(unseen, seed),
+        floor=shuffled(known, seed),
+        copy_sources=training,
+        description=f"{len(unseen)} real cards that the generator has not seen",
+    )
+
+
+def _split(training: Cards, known: Cards, seed: int) -> RealCards:
+    """Withholds a fifth of the cards from nets and classifiers, and halves all cards for the distances."""
+    mixed = shuffled(known, seed)
+    fifth, half, indices = len(mixed) // 5, len(mixed) // 2, torch.arange(len(mixed))
+    learned = select(mixed, indices[fifth:])
+    return RealCards(
+        training=training,
+        known=learned,
+        unseen=select(mixed, indices[:fifth]),
+        reference=select(mixed, indices[half:]),
+        floor=select(mixed, indices[:half]),
+        copy_sources=learned,
+        description=(
+            f"a fifth of the real cards ({fifth}) to judge by, and one half of them ({len(mixed) - half}) for distances"
+        ),
+    )
+
+
+def _masks(real: Cards, judged: Sequence[tuple[Cards, Verdict]]) -> list[MaskFigures | None]:
+    """Returns the figures of each set of cards, by the predictions of the judge; None unless all cards have masks."""
+    if not all(cards.has_mask for cards in (real, *(cards for cards, _ in judged))):
+        return [None] * len(judged)
+    clean = clean_classes(real)
+    return [mask_figures(cards, verdict.masks, clean) for cards, verdict in judged]
+
+
+def _distances(net: FeatureNet, generated: Cards, real: RealCards, by_class: bool) -> Iterable[Distance]:
+    """Yields distances from generated cards, and from equally many real cards, to the reference.
+
+    Args:
+        net: The feature net.
+        generated: Generated cards in random order.
+        real: The real cards.
+        by_class: Whether the class counts of the generated cards were fixed, rather than random.
     """
-    if labelled:
-        counts = [
-            torch.bincount(cards.labels[:MOST], minlength=len(cards.label_names) or 1) for cards in (generated, others)
-        ]
-        one, other = (_of_classes(cards, torch.minimum(*counts)) for cards in (generated, others))
+    reference = _first_of_classes(real.reference, torch.bincount(real.reference.labels[:MOST]))
+    sides = generated, real.floor
+    if by_class:
+        classes = len(generated.label_names) or 1
+        counts = torch.minimum(*(torch.bincount(cards.labels[:MOST], minlength=classes) for cards in sides))
+        generated, floor = (_first_of_classes(cards, counts) for cards in sides)
     else:
-        some = torch.arange(min(len(generated), len(others), MOST))
-        one, other = (select(cards, some) for cards in (generated, others))
-    reference = _of_classes(reference, torch.bincount(reference.labels[:MOST]))
-    features = [net.measure(cards.pixels) for cards in (one, other)]
-    real, labels, real_labels = net.measure(reference.pixels), one.labels if labelled else None, reference.labels
-    tag = net.tag(len(features[0]), len(real), generated.size)
-    fd = "FID" if net.name.startswith("inception") else "FD"
-    rows = [
-        _distance(fd, tag, lambda one: frechet_distance(one, real), features),
-        _distance("KID", tag, lambda one: kernel_distance(one, real, labels, real_labels), features),
-    ]
-    try:
-        found = [vars(manifold(one, real)) for one in features]
-        rows += [Distance(name, tag, *(one[name] for one in found)) for name in found[0]]
-    except TooFewCards as error:
-        rows += [Distance(name, tag, None, None, str(error)) for name in ("precision", "recall", "density", "coverage")]
-    return tuple(rows)
+        generated, floor = (select(cards, torch.arange(min(*map(len, sides), MOST))) for cards in sides)
+    features = [net.measure(cards.pixels) for cards in (generated, floor)]
+    reference_features = net.measure(reference.pixels)
+    labels = generated.labels if by_class else None
+    tag = net.tag(len(generated), len(reference), generated.size)
+
+    def compare(names: Sequence[str], measure: Callable[[torch.Tensor], Iterable[Figure]]) -> Iterable[Distance]:
+        try:
+            figures = zip(*(measure(side) for side in features), strict=True)
+            return [Distance(name, tag, *pair) for name, pair in zip(names, figures, strict=True)]
+        except TooFewSamples as error:
+            return [Distance(name, tag, None, None, str(error)) for name in names]
+
+    frechet = "FID" if net.name.startswith("inception") else "FD"
+    yield from compare([frechet], lambda side: [frechet_distance(side, reference_features)])
+    yield from compare(["KID"], lambda side: [kernel_distance(side, reference_features, labels, reference.labels)])
+    yield from compare(MANIFOLD, lambda side: vars(manifold(side, reference_features)).values())
 
 
-def _of_classes(cards: Cards, counts: torch.Tensor) -> Cards:
-    """The first so many cards of each class, class by class."""
+def _first_of_classes(cards: Cards, counts: torch.Tensor) -> Cards:
+    """Returns the first cards of each class, as many as `counts` (C,) says, sorted by class."""
     chosen = [torch.nonzero(cards.labels == label).flatten()[:count] for label, count in enumerate(counts.tolist())]
     return select(cards, torch.cat(chosen))
 
 
-def _distance(
-    name: str, tag: str, measure: Callable[[torch.Tensor], Figure], features: Sequence[torch.Tensor]
-) -> Distance:
-    try:
-        return Distance(name, tag, *(measure(one) for one in features))
-    except TooFewCards as error:
-        return Distance(name, tag, None, None, str(error))
-
-
 def _classes(
-    shown: Cards, sets: Sequence[Cards], verdicts: Sequence[Verdict], seed: int, support_vectors: bool
-) -> tuple[Beside, ...]:
-    """What the judge says of two sets of cards, and a support vector classifier, where it has cards enough to learn."""
-    names, judge = shown.label_names, f"convolutional net ({len(shown)} cards)"
-    found = [
-        Beside(*(class_figures(judge, one.labels, of.labels, names) for one, of in zip(sets, verdicts, strict=True)))
-    ]
-    if not support_vectors:
-        return tuple(found)
-    with suppress(TooFewCards):
-        support = train_vector_classifier(shown, seed)
-        found.append(Beside(*(class_figures(support.name, one.labels, support.say(one), names) for one in sets)))
-    return tuple(found)
+    known: Cards, judged: Sequence[tuple[Cards, Verdict]], seed: int, support_vectors: bool
+) -> Iterable[ClassComparison]:
+    """Yields the figures of the judge, and of a support vector classifier if there are enough cards to train it."""
+
+    def compare(classifier: str, predictions: Iterable[torch.Tensor]) -> ClassComparison:
+        pairs = zip((cards.labels for cards, _ in judged), predictions, strict=True)
+        return ClassComparison(*(class_figures(classifier, *pair, known.label_names) for pair in pairs))
+
+    yield compare(f"convolutional net ({len(known)} cards)", (verdict.labels for _, verdict in judged))
+    if support_vectors:
+        with suppress(TooFewSamples):
+            classifier = train_vector_classifier(known, seed)
+            yield compare(classifier.name, (classifier.predict(cards) for cards, _ in judged))
 
 
-def _copies(net: FeatureNet, training: Cards, generated: Cards, shown: Cards, unseen: Cards) -> tuple[Copying, ...]:
-    """Copies by pixels and by features; unseen cards are held against those of `shown`, which they are none of."""
-    features = {id(cards): net.measure(cards.pixels) for cards in (training, generated, shown, unseen)}
-    return (
-        copying(
-            nearest_in_pixels(generated.pixels, training.pixels),
-            nearest_in_pixels(unseen.pixels, shown.pixels),
-            "grey levels, root mean square",
-        ),
-        copying(
-            nearest_in_features(features[id(generated)], features[id(training)]),
-            nearest_in_features(features[id(unseen)], features[id(shown)]),
-            f"features of {net.name}",
-        ),
+def _copies(net: FeatureNet, generated: Cards, real: RealCards) -> tuple[Copying, Copying]:
+    """Returns near-copies by pixels and by features."""
+    by_pixels = copying(
+        nearest_in_pixels(generated.pixels, real.training.pixels),
+        nearest_in_pixels(real.unseen.pixels, real.copy_sources.pixels),
+        "grey levels, root mean square",
     )
+    training = net.measure(real.training.pixels)
+    sources = training if real.copy_sources is real.training else net.measure(real.copy_sources.pixels)
+    by_features = copying(
+        nearest_in_features(net.measure(generated.pixels), training),
+        nearest_in_features(net.measure(real.unseen.pixels), sources),
+        f"features of {net.name}",
+    )
+    return by_pixels, by_features

@@ -1,4 +1,4 @@
-"""Are the masks of cards true: compared with the damage that a segmenter, trained on real cards, sees on them."""
+"""Correctness of damage masks: comparison with the damage that a segmentation net, trained on real cards, predicts."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,26 @@ import torch.nn.functional as F
 
 from cardsynth.cards.boxes import mask_boxes
 from cardsynth.cards.dataset import Cards
-from cardsynth.evaluation.metrics import Figure, TooFewCards, mean_figure, share_figure
+from cardsynth.evaluation.metrics import Figure, mean_figure, share_figure
+from cardsynth.util.intervals import Figure, TooFewSamples, mean_figure, share_figure
 
-MATCH = 0.5  # intersection over union from which two boxes are the same
-LEAST_BOX = 4  # pixels of a box's mask; smaller ones are no damage that anyone would point at
-TRACE = 0.001  # share of a card's pixels from which its mask counts as not empty
+MATCH = 0.5  # least intersection over union of matching boxes
+LEAST_BOX = 4  # pixels; smaller boxes are ignored
+TRACE = 0.001  # share of a card's pixels above which its mask counts as not empty
 
 
 @dataclass(frozen=True)
 class MaskFigures:
-    """How far masks and seen damage agree, all in 0 to 1.
+    """Agreement of masks with predicted damage, in 0 to 1; a figure is None if the cards do not determine it.
 
-    iou: intersection over union of mask and seen damage, by class, of cards with damage in either; mean_iou: the mean
-    of all those cards. box_precision: share of the masks' boxes that the seen damage has too; box_recall: share of the
-    seen damage's boxes that the masks have. uncovered: share of a damaged card's seen damage that lies more than a
-    pixel outside its mask. masked_when_clean: share of the cards of undamaged classes whose mask is not empty. A figure
-    that the cards cannot give is None.
+    Attributes:
+        count: Number of cards.
+        iou: Mean intersection over union of mask and predicted damage, by class; cards without either are left out.
+        mean_iou: The same over all classes with damage.
+        box_precision: Share of the masks' boxes that match a box of the predicted damage.
+        box_recall: Share of the predicted damage's boxes that match a box of the mask.
+        uncovered: Share of the predicted damage that lies more than one pixel outside the mask.
+        masked_when_clean: Share of cards of undamaged classes whose mask is not empty.
     """
 
     count: int
@@ -35,37 +39,59 @@ class MaskFigures:
 
 
 def clean_classes(cards: Cards) -> set[int]:
-    """The classes most of whose cards have an empty mask; 0 stands for all cards where they have no classes."""
+    """Returns the classes in which most cards have an empty mask; class 0 stands for all unlabelled cards.
+
+    Args:
+        cards: Cards with masks.
+    """
     empty = ~_not_empty(cards.pixels[:, 3] >= 128)
     return {number for number in cards.labels.unique().tolist() if empty[cards.labels == number].float().mean() > 0.5}
 
 
-def mask_figures(cards: Cards, seen: torch.Tensor, clean: set[int]) -> MaskFigures:
-    """Compare cards' own masks with seen damage, bool (N, H, W); `clean`: the classes whose real cards have none."""
+def mask_figures(cards: Cards, predicted: torch.Tensor, clean: set[int]) -> MaskFigures:
+    """Compares the masks of cards with predicted damage.
+
+    Args:
+        cards: Cards with masks.
+        predicted: Predicted damage, bool (N, H, W).
+        clean: Classes without damage, as `clean_classes` returns them for real cards.
+    """
     masks = cards.pixels[:, 3] >= 128
-    per_card = mask_iou(seen, masks)
-    damaged = torch.tensor([label not in clean for label in cards.labels.tolist()])
-    names = dict(enumerate(cards.label_names or ("all",)))
-    chosen = {names[n]: damaged & (cards.labels == n) for n in cards.labels.unique().tolist() if n not in clean}
-    precision, recall = _box_figures(masks[damaged], seen[damaged])
-    outside = seen & ~(F.max_pool2d(masks[:, None].float(), 3, 1, 1)[:, 0] > 0)
-    seen_area = seen.sum(dim=(1, 2))
-    uncovered = torch.where(seen_area > 0, outside.sum(dim=(1, 2)) / seen_area, torch.nan)
+    iou = mask_iou(predicted, masks)
+    names = cards.label_names or ("all",)
+    by_class = {
+        names[number]: _mean_or_none(iou[cards.labels == number])
+        for number in cards.labels.unique().tolist()
+        if number not in clean
+    }
+    damaged = ~torch.isin(cards.labels, torch.tensor(sorted(clean)))
+    outside = predicted & ~(F.max_pool2d(masks[:, None].float(), 3, 1, 1)[:, 0] > 0)
+    area = predicted.sum(dim=(1, 2))
+    uncovered = torch.where(area > 0, outside.sum(dim=(1, 2)) / area, torch.nan)
+    precision, recall = _box_figures(masks[damaged], predicted[damaged])
     return MaskFigures(
         count=len(cards),
-        iou={name: figure for name, of in chosen.items() if (figure := _mean_or_none(per_card[of]))},
-        mean_iou=_mean_or_none(per_card[damaged]),
+        iou={name: figure for name, figure in by_class.items() if figure},
+        mean_iou=_mean_or_none(iou[damaged]),
         box_precision=precision,
         box_recall=recall,
         uncovered=_mean_or_none(uncovered[damaged]),
-        masked_when_clean=_share_or_none(_not_empty(masks)[~damaged]),
+        masked_when_clean=_share_or_none(_not_empty(masks)[~damaged].tolist()),
     )
 
 
-def mask_iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of bool masks (N, H, W), (N,) in 0 to 1; NaN where both are empty."""
-    intersection = (one & other).sum(dim=(1, 2))
-    union = (one | other).sum(dim=(1, 2))
+def mask_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Computes the intersection over union of masks.
+
+    Args:
+        first: Masks, bool (N, H, W).
+        second: Masks, bool (N, H, W).
+
+    Returns:
+        Values in 0 to 1, (N,); NaN if both masks are empty.
+    """
+    intersection = (first & second).sum(dim=(1, 2))
+    union = (first | second).sum(dim=(1, 2))
     return torch.where(union > 0, intersection / union, torch.nan)
 
 
@@ -73,30 +99,31 @@ def _not_empty(masks: torch.Tensor) -> torch.Tensor:
     return masks.float().mean(dim=(1, 2)) > TRACE
 
 
-def _box_figures(masks: torch.Tensor, seen: torch.Tensor) -> tuple[Figure | None, Figure | None]:
-    """Precision and recall of the masks' boxes by the boxes of what is seen."""
-    own_matched, seen_matched = [], []
-    for mask, damage in zip(masks.numpy(), seen.numpy(), strict=True):
-        own, found = ([box for box in mask_boxes(one) if box[2] * box[3] >= LEAST_BOX] for one in (mask, damage))
-        own_matched += [any(box_iou(box, other) >= MATCH for other in found) for box in own]
-        seen_matched += [any(box_iou(box, other) >= MATCH for other in own) for box in found]
-    return _share_or_none(torch.tensor(own_matched)), _share_or_none(torch.tensor(seen_matched))
+def _box_figures(masks: torch.Tensor, predicted: torch.Tensor) -> tuple[Figure | None, Figure | None]:
+    """Returns precision and recall of the masks' boxes against the boxes of the predicted damage."""
+    mask_matches, damage_matches = [], []
+    for pair in zip(masks.numpy(), predicted.numpy(), strict=True):
+        mask_side, damage_side = ([box for box in mask_boxes(mask) if box[2] * box[3] >= LEAST_BOX] for mask in pair)
+        matches = [[box_iou(box, other) >= MATCH for other in damage_side] for box in mask_side]
+        mask_matches += [any(row) for row in matches]
+        damage_matches += [any(row[number] for row in matches) for number in range(len(damage_side))]
+    return _share_or_none(mask_matches), _share_or_none(damage_matches)
 
 
-def box_iou(one: list[int], other: list[int]) -> float:
-    """Intersection over union of two boxes [x, y, width, height], 0 to 1."""
-    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    shared = max(0, across) * max(0, down)
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
+def box_iou(first: list[int], second: list[int]) -> float:
+    """Computes the intersection over union of two boxes [x, y, width, height], in 0 to 1."""
+    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
+    shared = max(0, width) * max(0, height)
+    return shared / (first[2] * first[3] + second[2] * second[3] - shared)
 
 
 def _mean_or_none(values: torch.Tensor) -> Figure | None:
     try:
         return mean_figure(values)
-    except TooFewCards:
+    except TooFewSamples:
         return None
 
 
-def _share_or_none(flags: torch.Tensor) -> Figure | None:
-    return share_figure(int(flags.sum()), len(flags)) if len(flags) else None
+def _share_or_none(flags: list[bool]) -> Figure | None:
+    return share_figure(sum(flags), len(flags)) if flags else None

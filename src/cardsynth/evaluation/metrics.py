@@ -1,111 +1,111 @@
-"""Distances between two sets of features, with intervals: Fréchet distance, KID, precision, recall, density, coverage.
+"""Distances between two sets of feature vectors: Fréchet distance, KID, precision, recall, density and coverage.
 
-Features are float (N, F), a row a card; best in the order of their classes: every twentieth card makes a group, and
-leaving a group out should not leave a class out. All is computed over all rows and nothing is drawn at random, so that
-the same features give the same figures. Intervals are of 95 %, from the delete-group jackknife over both sets (Efron &
-Tibshirani 1993, chapter 11): a bootstrap would put a card beside itself, which nearest neighbours and KID do not bear.
-Where there is no distance at all, KID's interval is half as wide again as it need be: it errs to the side of doubt.
+Features have shape (N, F), one row per card. The functions use all rows and draw no random numbers, so equal features
+give equal figures. The 95% intervals come from the delete-group jackknife over both sets (Efron & Tibshirani 1993,
+chapter 11). A bootstrap would duplicate samples, which biases nearest-neighbour metrics and KID. Card i belongs to
+group i modulo 20; sort the cards by class, so that every group contains every class. At distance zero the interval of
+KID is about 1.5 times too wide, which is conservative.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-GROUPS = 20  # of cards, one of which is left out at a time
-NORMAL_95 = 1.96  # standard errors to each side of an interval
-NEIGHBOURS = 5  # of Naeem et al. 2020; Kynkäänniemi et al. 2019 take 3
+from cardsynth.util.intervals import Figure, TooFewSamples, jackknife
+
+GROUPS = 20  # of cards; the jackknife leaves out one at a time
+NEIGHBOURS = 5  # as in Naeem et al. 2020; Kynkäänniemi et al. 2019 use 3
 
 
-class TooFewCards(ValueError):
-    """A figure would mean nothing: says how many cards there are, and how many it takes."""
+def frechet_distance(first: torch.Tensor, second: torch.Tensor) -> Figure:
+    """Computes the squared Fréchet distance between Gaussians fitted to two sets (Heusel et al. 2017, equation 6).
 
+    Args:
+        first: Features of shape (N, F).
+        second: Features of shape (M, F).
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure with its interval of 95 %: `low` to `high`."""
-
-    value: float
-    low: float
-    high: float
-
-    def text(self, digits: int = 3) -> str:
-        """Like `0.041 [0.032, 0.050]`."""
-        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-
-    def percent(self) -> str:
-        """Like `98.2 % [97.1, 99.0]`, of a share in 0 to 1."""
-        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
-
-
-def frechet_distance(one: torch.Tensor, other: torch.Tensor) -> Figure:
-    """Squared Fréchet distance of the Gaussians with the means and covariances of two sets (Heusel et al. 2017, eq. 6).
-
-    Raises TooFewCards where either set has fewer than twice as many cards as features: covariances of fewer are so far
-    off that equal sets look far apart.
+    Raises:
+        TooFewSamples: N or M is below 2F. The estimated covariances would be so inaccurate that samples of equal
+            distributions look far apart.
     """
-    least = 2 * one.shape[1]
-    if min(len(one), len(other)) < least:
-        raise TooFewCards(
-            f"a Fréchet distance of {one.shape[1]} features takes {least} cards on each side, and there are"
-            f" {len(one)} and {len(other)}"
+    required = 2 * first.shape[1]
+    if min(len(first), len(second)) < required:
+        raise TooFewSamples(
+            f"a Fréchet distance of {first.shape[1]} features requires {required} cards on each side, and there are"
+            f" {len(first)} and {len(second)}"
         )
-    one, other = one.double(), other.double()
-    groups, other_groups = _groups(len(one)), _groups(len(other))
-    without = [_frechet(one[groups != group], other) for group in range(GROUPS)]
-    without_other = [_frechet(one, other[other_groups != group]) for group in range(GROUPS)]
-    return jackknife(_frechet(one, other), without, without_other)
+    first, second = first.double(), second.double()
+    return jackknife(
+        _frechet(first, second),
+        [_frechet(first[kept], second) for kept in _without_group(len(first))],
+        [_frechet(first, second[kept]) for kept in _without_group(len(second))],
+    )
 
 
-def _frechet(one: torch.Tensor, other: torch.Tensor) -> float:
-    first, second = torch.cov(one.T), torch.cov(other.T)
-    values, vectors = torch.linalg.eigh(first)
+def _frechet(first: torch.Tensor, second: torch.Tensor) -> float:
+    first_covariance, second_covariance = torch.cov(first.T), torch.cov(second.T)
+    values, vectors = torch.linalg.eigh(first_covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    shared = torch.linalg.eigvalsh(root @ second @ root).clamp(min=0).sqrt().sum()
-    means = (one.mean(dim=0) - other.mean(dim=0)).square().sum()
-    return max(0.0, float(means + first.trace() + second.trace() - 2 * shared))
+    trace_of_root = torch.linalg.eigvalsh(root @ second_covariance @ root).clamp(min=0).sqrt().sum()
+    means = (first.mean(dim=0) - second.mean(dim=0)).square().sum()
+    return max(0.0, float(means + first_covariance.trace() + second_covariance.trace() - 2 * trace_of_root))
 
 
 def kernel_distance(
-    one: torch.Tensor,
-    other: torch.Tensor,
-    classes: torch.Tensor | None = None,
-    other_classes: torch.Tensor | None = None,
+    first: torch.Tensor,
+    second: torch.Tensor,
+    first_classes: torch.Tensor | None = None,
+    second_classes: torch.Tensor | None = None,
 ) -> Figure:
-    """KID: unbiased squared maximum mean discrepancy under the kernel (x.y / F + 1)^3 (Binkowski et al. 2018).
+    """Computes KID: the unbiased squared maximum mean discrepancy with kernel (x.y / F + 1)^3 (Binkowski et al. 2018).
 
-    classes: int64 (N,) and (M,) where the sets were put together class by class, as generated cards are. The plain
-    estimate would then be too small, since cards whose classes take turns have fewer pairs of one class than cards of
-    random classes; so the mean over pairs is taken by pair of classes first. Raises TooFewCards for fewer than two
-    cards a group.
+    Generated cards have fixed class counts. Cards of fixed class counts form fewer pairs of the same class than cards
+    of random classes do, which biases the plain estimate downwards. Given the classes, the function therefore averages
+    the kernel for each pair of classes first.
+
+    Args:
+        first: Features of shape (N, F).
+        second: Features of shape (M, F).
+        first_classes: Classes, int64 (N,), if the class counts of the first set were fixed.
+        second_classes: Classes, int64 (M,), if those of the second set were.
+
+    Raises:
+        TooFewSamples: N or M is below two cards per group.
     """
-    if min(len(one), len(other)) < 2 * GROUPS:
-        raise TooFewCards(f"KID takes {2 * GROUPS} cards on each side, and there are {len(one)} and {len(other)}")
-    one, other = one.double(), other.double()
-    first, second = _cells(len(one), classes), _cells(len(other), other_classes)
-    own = _block_sums(_kernel(one, one).fill_diagonal_(0), first, first)
-    others = _block_sums(_kernel(other, other).fill_diagonal_(0), second, second)
-    between = _block_sums(_kernel(one, other), first, second)
-    kept = torch.ones(GROUPS, dtype=torch.float64)
+    if min(len(first), len(second)) < 2 * GROUPS:
+        raise TooFewSamples(
+            f"KID requires {2 * GROUPS} cards on each side, and there are {len(first)} and {len(second)}"
+        )
+    first, second = first.double(), second.double()
+    first_cells, second_cells = _cells(len(first), first_classes), _cells(len(second), second_classes)
+    within_first = _cell_sums(_kernel(first, first).fill_diagonal_(0), first_cells, first_cells)
+    within_second = _cell_sums(_kernel(second, second).fill_diagonal_(0), second_cells, second_cells)
+    between = _cell_sums(_kernel(first, second), first_cells, second_cells)
 
-    def mmd(rows: torch.Tensor, columns: torch.Tensor) -> float:
-        """Gretton et al. 2012, equation 3, over the groups that are kept of either set."""
-        n, m = first.sum(dim=0) @ rows, second.sum(dim=0) @ columns
-        within = _mean(own, rows, rows, n, n, same=True) + _mean(others, columns, columns, m, m, same=True)
-        return within - 2 * _mean(between, rows, columns, n, m, same=False)
+    def discrepancy(first_groups: torch.Tensor, second_groups: torch.Tensor) -> float:
+        """Gretton et al. 2012, equation 3; the weights (GROUPS,) are 0 for groups that are left out."""
+        n, m = first_cells.sum(dim=0) @ first_groups, second_cells.sum(dim=0) @ second_groups
+        return (
+            _mean_by_class(within_first, first_groups, first_groups, n, n, same_set=True)
+            + _mean_by_class(within_second, second_groups, second_groups, m, m, same_set=True)
+            - 2 * _mean_by_class(between, first_groups, second_groups, n, m, same_set=False)
+        )
 
-    but_one = [kept - torch.eye(GROUPS, dtype=torch.float64)[group] for group in range(GROUPS)]
-    return jackknife(mmd(kept, kept), [mmd(rows, kept) for rows in but_one], [mmd(kept, rows) for rows in but_one])
+    all_groups = torch.ones(GROUPS, dtype=torch.float64)
+    without_one = all_groups - torch.eye(GROUPS, dtype=torch.float64)
+    return jackknife(
+        discrepancy(all_groups, all_groups),
+        [discrepancy(groups, all_groups) for groups in without_one],
+        [discrepancy(all_groups, groups) for groups in without_one],
+    )
 
 
-def _kernel(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return (one @ other.T / one.shape[1] + 1) ** 3
+def _kernel(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return (first @ second.T / first.shape[1] + 1) ** 3
 
 
 def _cells(count: int, classes: torch.Tensor | None) -> torch.Tensor:
-    """Which class and group each card is of, as ones: float64 (N, C, GROUPS)."""
+    """Returns a one-hot code of the class and group of each card, float64 (N, C, GROUPS)."""
     classes = torch.zeros(count, dtype=torch.long) if classes is None else classes
     order = classes.argsort(stable=True)
     cells = torch.zeros(count, int(classes.max()) + 1, GROUPS, dtype=torch.float64)
@@ -113,31 +113,47 @@ def _cells(count: int, classes: torch.Tensor | None) -> torch.Tensor:
     return cells
 
 
-def _block_sums(kernel: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Sums of a kernel's values by the cells of its rows and columns, (C, GROUPS, D, GROUPS)."""
-    return (rows.flatten(1).T @ kernel @ columns.flatten(1)).view(*rows.shape[1:], *columns.shape[1:])
+def _cell_sums(kernel: torch.Tensor, row_cells: torch.Tensor, column_cells: torch.Tensor) -> torch.Tensor:
+    """Sums a kernel (N, M) over the cells of its rows and columns; shape (C, GROUPS, D, GROUPS)."""
+    sums = row_cells.flatten(1).T @ kernel @ column_cells.flatten(1)
+    return sums.view(*row_cells.shape[1:], *column_cells.shape[1:])
 
 
-def _mean(
-    sums: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, n: torch.Tensor, m: torch.Tensor, same: bool
+def _mean_by_class(
+    sums: torch.Tensor,
+    row_groups: torch.Tensor,
+    column_groups: torch.Tensor,
+    row_counts: torch.Tensor,
+    column_counts: torch.Tensor,
+    same_set: bool,
 ) -> float:
-    """A kernel's mean over the kept groups, by pair of classes first; n, m: how many cards are kept of each class.
+    """Averages a kernel for each pair of classes, then over the pairs of classes.
 
-    same: both sides are one set, whose cards make no pairs with themselves.
+    Args:
+        sums: Kernel sums from `_cell_sums`.
+        row_groups: Weight of each group of rows, (GROUPS,), 0 or 1.
+        column_groups: Weight of each group of columns, (GROUPS,), 0 or 1.
+        row_counts: Remaining cards of each class, (C,).
+        column_counts: Remaining cards of each class, (D,).
+        same_set: Whether rows and columns are the same cards; a card forms no pair with itself.
     """
-    sums = torch.einsum("cgdh,g,h->cd", sums, rows, columns)
-    pairs = torch.outer(n, m) - (torch.diag(n) if same else 0)
-    weights = torch.outer(n, m) * (pairs > 0)
-    return float((sums / pairs.clamp(min=1) * weights).sum() / weights.sum())
+    sums = torch.einsum("cgdh,g,h->cd", sums, row_groups, column_groups)
+    pairs = torch.outer(row_counts, column_counts)
+    other_pairs = pairs - torch.diag(row_counts) if same_set else pairs
+    weights = pairs * (other_pairs > 0)
+    return float((sums / other_pairs.clamp(min=1) * weights).sum() / weights.sum())
 
 
 @dataclass(frozen=True)
 class Manifold:
-    """How far two sets lie within each other, all in 0 to 1 but density, which may exceed 1.
+    """How far the neighbourhoods of two sets of cards overlap.
 
-    precision: share of generated cards within the real ones' neighbourhoods; recall: share of real cards within those
-    of the generated ones (Kynkäänniemi et al. 2019). density: how many real neighbourhoods hold a generated card, over
-    k; coverage: share of real neighbourhoods that hold one (Naeem et al. 2020).
+    Attributes:
+        precision: Share of generated cards inside a neighbourhood of a real card (Kynkäänniemi et al. 2019).
+        recall: Share of real cards inside a neighbourhood of a generated card.
+        density: Mean number of real neighbourhoods that contain a generated card, divided by k (Naeem et al. 2020);
+            may exceed 1.
+        coverage: Share of real neighbourhoods that contain a generated card.
     """
 
     precision: Figure
@@ -147,86 +163,76 @@ class Manifold:
 
 
 def manifold(generated: torch.Tensor, real: torch.Tensor, k: int = NEIGHBOURS) -> Manifold:
-    """Precision, recall, density and coverage with neighbourhoods that reach to the k-th nearest card of the same set.
+    """Computes precision, recall, density and coverage.
 
-    Raises TooFewCards for fewer than k + 2 cards, or two a group, on a side.
+    Args:
+        generated: Features of shape (N, F).
+        real: Features of shape (M, F).
+        k: The neighbourhood of a card extends to its k-th nearest neighbour in its own set.
+
+    Raises:
+        TooFewSamples: N or M is below k + 2, or below two cards per group.
     """
-    least = max(2 * GROUPS, k + 2)
-    if min(len(generated), len(real)) < least:
-        raise TooFewCards(
-            f"neighbourhoods of {k} take {least} cards on each side, and there are {len(generated)} and {len(real)}"
+    required = max(2 * GROUPS, k + 2)
+    if min(len(generated), len(real)) < required:
+        raise TooFewSamples(
+            f"neighbourhoods of {k} require {required} cards on each side, and there are {len(generated)} and"
+            f" {len(real)}"
         )
     generated, real = generated.double(), real.double()
-    apart, real_apart = torch.cdist(generated, generated), torch.cdist(real, real)
+    among_generated, among_real = torch.cdist(generated, generated), torch.cdist(real, real)
     between = torch.cdist(real, generated)
-    radius, real_radius = _radius(apart, k), _radius(real_apart, k)
-    value = _manifold(between, radius, real_radius, k)
-    without, without_real = [], []
-    for group in range(GROUPS):
-        kept = torch.nonzero(_groups(len(generated)) != group).flatten()
-        without.append(_manifold(between[:, kept], _radius(apart[kept][:, kept], k), real_radius, k))
-        kept = torch.nonzero(_groups(len(real)) != group).flatten()
-        without_real.append(_manifold(between[kept], radius, _radius(real_apart[kept][:, kept], k), k))
-    columns = zip(value, zip(*without, strict=True), zip(*without_real, strict=True), strict=True)
-    precision, recall, density, coverage = (jackknife(*column) for column in columns)
-    return Manifold(_share(precision), _share(recall), density, _share(coverage))
+    radii, real_radii = _radii(among_generated, k), _radii(among_real, k)
+    values = _manifold(between, radii, real_radii, k)
+    without_generated = [
+        _manifold(between[:, kept], _radii(among_generated[kept][:, kept], k), real_radii, k)
+        for kept in _without_group(len(generated))
+    ]
+    without_real = [
+        _manifold(between[kept], radii, _radii(among_real[kept][:, kept], k), k) for kept in _without_group(len(real))
+    ]
+    figures = zip(values, zip(*without_generated, strict=True), zip(*without_real, strict=True), strict=True)
+    precision, recall, density, coverage = (jackknife(*figure) for figure in figures)
+    return Manifold(precision.within(0.0, 1.0), recall.within(0.0, 1.0), density, coverage.within(0.0, 1.0))
 
 
-def _share(figure: Figure) -> Figure:
-    """A figure whose interval ends at 0 and 1, as the figure itself must."""
-    return Figure(figure.value, max(0.0, figure.low), min(1.0, figure.high))
+def _radii(distances: torch.Tensor, k: int) -> torch.Tensor:
+    """Returns the distance from each card to its k-th nearest neighbour, (N,), given all distances (N, N)."""
+    return distances.topk(k + 1, dim=1, largest=False).values[:, k]
 
 
-def _radius(apart: torch.Tensor, k: int) -> torch.Tensor:
-    """Distance of each card to its k-th nearest other, (N,), from all distances (N, N)."""
-    return apart.topk(k + 1, dim=1, largest=False).values[:, k]
-
-
-def _manifold(between: torch.Tensor, radius: torch.Tensor, real_radius: torch.Tensor, k: int) -> tuple[float, ...]:
-    in_real = between < real_radius[:, None]
+def _manifold(between: torch.Tensor, radii: torch.Tensor, real_radii: torch.Tensor, k: int) -> tuple[float, ...]:
+    inside_real = between < real_radii[:, None]
     return (
-        float((between <= real_radius[:, None]).any(dim=0).double().mean()),
-        float((between <= radius[None, :]).any(dim=1).double().mean()),
-        float(in_real.sum(dim=0).double().mean()) / k,
-        float(in_real.any(dim=1).double().mean()),
+        float((between <= real_radii[:, None]).any(dim=0).double().mean()),
+        float((between <= radii[None, :]).any(dim=1).double().mean()),
+        float(inside_real.sum(dim=0).double().mean()) / k,
+        float(inside_real.any(dim=1).double().mean()),
     )
 
 
 def _groups(count: int) -> torch.Tensor:
-    """The group of each of `count` cards."""
+    """Returns the jackknife group of each card, int64 (N,)."""
     return torch.arange(count) % GROUPS
 
 
-def jackknife(value: float, *left_out: Sequence[float]) -> Figure:
-    """A figure with its interval, from what it is when a group of either set is left out."""
-    reach = NORMAL_95 * math.sqrt(sum((len(found) - 1) * float(np.var(found)) for found in left_out))
-    return Figure(value, value - reach, value + reach)
-
-
-def mean_figure(values: torch.Tensor) -> Figure:
-    """The mean of values (N,), NaN left out, with its interval; raises TooFewCards for fewer than two."""
-    values = values[~values.isnan()].double()
-    if len(values) < 2:
-        raise TooFewCards(f"a mean with an interval takes two cards, and there are {len(values)}")
-    mean, reach = float(values.mean()), NORMAL_95 * float(values.std()) / math.sqrt(len(values))
-    return Figure(mean, mean - reach, mean + reach)
-
-
-def share_figure(count: int, total: int) -> Figure:
-    """A share of `total` with its interval (Wilson 1927), which also holds for shares near 0 and 1.
-
-    Raises TooFewCards where there is none to share.
-    """
-    if total < 1:
-        raise TooFewCards("a share takes one card at the least")
-    share, square = count / total, NORMAL_95**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    reach = NORMAL_95 / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
-    return Figure(share, max(0.0, middle - reach), min(1.0, middle + reach))
+def _without_group(count: int) -> list[torch.Tensor]:
+    """Returns the indices of the cards outside each group."""
+    return [torch.nonzero(_groups(count) != group).flatten() for group in range(GROUPS)]
 
 
 def verdict(figure: Figure | None, real: Figure | None, smaller_is_better: bool = False) -> str:
-    """Whether a figure differs from that of real cards by more than both intervals leave open."""
+    """Compares a figure of generated cards with that of real cards.
+
+    Args:
+        figure: Figure of generated cards; None if it is unknown.
+        real: Figure of real cards.
+        smaller_is_better: Whether a smaller figure is better.
+
+    Returns:
+        "better" or "worse" if the difference exceeds its 95% interval, else "no difference shown"; empty if a figure
+        is None.
+    """
     if figure is None or real is None:
         return ""
     reach = (((figure.high - figure.low) / 2) ** 2 + ((real.high - real.low) / 2) ** 2) ** 0.5

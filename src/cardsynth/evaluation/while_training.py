@@ -13,7 +13,8 @@ from cardsynth.core.runs import read_log
 from cardsynth.core.sampling import CardModel, generate
 from cardsynth.evaluation.evaluate import MOST, select
 from cardsynth.evaluation.features import FeatureNet, cardnet, known_judge
-from cardsynth.evaluation.metrics import GROUPS, Figure, kernel_distance
+from cardsynth.evaluation.metrics import GROUPS, kernel_distance
+from cardsynth.util.intervals import Figure
 
 TIME_SHARE = 0.1  # of the training time that it may take
 STEPS = 10  # of the fast sampler
@@ -37,7 +38,7 @@ def hold_out(config: RunConfig, cards: Cards) -> tuple[torch.Tensor, torch.Tenso
     if not config.kid_epochs or len(cards) // 5 < LEAST:
         return torch.arange(len(cards)), torch.arange(0)
     if config.kid_cards < LEAST:
-        raise ValueError(f"kid_cards is {config.kid_cards}, and KID takes {LEAST}; or set kid_epochs to 0")
+        raise ValueError(f"kid_cards is {config.kid_cards}, and KID requires {LEAST}; or set kid_epochs to 0")
     mixed = torch.randperm(len(cards), generator=torch.Generator().manual_seed(config.seed))
     count = min(config.kid_cards, len(cards) // 5)
     return mixed[count:], mixed[:count]

@@ -8,12 +8,12 @@ import torch
 from matplotlib.figure import Figure
 
 from cardsynth.evaluation.features import FeatureNet
-from cardsynth.evaluation.metrics import Figure as MeanFigure
-from cardsynth.evaluation.metrics import mean_figure
 from cardsynth.latents.latent_model import LatentModel
 from cardsynth.latents.walks import Labels, interpolate
 from cardsynth.plots.cards import new_axes
 from cardsynth.plots.curves import COLOURS
+from cardsynth.util.intervals import Figure as MeanFigure
+from cardsynth.util.intervals import mean_figure
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,8 @@ def measure_ways(
 
 
 def summarize(ways: Sequence[Steps]) -> tuple[MeanFigure, MeanFigure]:
-    """Mean abruptness and mean detour of several ways, with their intervals; raises TooFewCards for fewer than two."""
-    return tuple(
-        mean_figure(torch.tensor([getattr(way, name) for way in ways], dtype=torch.float64))
-        for name in ("abruptness", "detour")
-    )
+    """Mean abruptness and mean detour of several ways, with their intervals; raises TooFewSamples for under two."""
+    return tuple(mean_figure([getattr(way, name) for way in ways]) for name in ("abruptness", "detour"))
 
 
 def plot_steps(ways: Mapping[str, Steps]) -> Figure:

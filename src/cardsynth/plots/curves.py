@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from cardsynth.evaluation.timestep_loss import TimestepErrors, mean_and_error
+from cardsynth.evaluation.timestep_loss import TimestepErrors
 from cardsynth.plots.cards import DARK, LIGHT, WARNING, NotebookFigure, new_axes
+from cardsynth.util.intervals import standard_error
 
 PARTS = ("generator_loss", "discriminator_loss", "reconstruction", "kl")
 COLOURS, STYLES = (DARK, WARNING, LIGHT, "#666666"), ("-", "--")
@@ -89,7 +90,8 @@ def plot_loss_by_timestep(errors: dict[str, TimestepErrors]) -> Figure:
     titles = {"epsilon": "error of the noise", "weighted": "loss as trained"}
     for axes, (kind, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         for index, (name, found) in enumerate(errors.items()):
-            mean, error = mean_and_error(getattr(found, kind))
+            values = getattr(found, kind)
+            mean, error = values.mean(axis=-1), standard_error(values)
             middle = (np.array(found.edges[1:]) + np.array(found.edges[:-1])) / 2
             # Dashes on top of a whole line, so that equal lines do not hide each other.
             look = {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)], "linewidth": 1.8}

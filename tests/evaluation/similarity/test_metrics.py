@@ -188,30 +188,30 @@ def test_signs_say_which_way_likeness_goes(pictures, with_alexnet):
 
 class TestBadInput:
     def test_unknown_metrics_and_none(self, pictures):
-        with pytest.raises(ValueError, match="no metric psnr; there are mse, ssim, lpips, cosine"):
+        with pytest.raises(ValueError, match="no metric psnr; choose from mse, ssim, lpips, cosine"):
             compare_pairs(*pictures, ["mse", "psnr"])
         with pytest.raises(ValueError, match="none given"):
             compare_pairs(*pictures, [])
 
     def test_shapes_and_kinds(self, pictures):
         first, second = pictures
-        with pytest.raises(ValueError, match=r"one size: \(4, 3, 40, 33\) and \(4, 3, 39, 33\)"):
+        with pytest.raises(ValueError, match=r"one size, and have \(4, 3, 40, 33\) and \(4, 3, 39, 33\)"):
             compare_pairs(first, second[:, :, :39])
         for one in (first / 255, first[:, :1], first[0], first[:0]):
-            with pytest.raises(ValueError, match="pictures to compare are uint8"):
+            with pytest.raises(ValueError, match="pictures must be uint8"):
                 compare_pairs(one, one)
 
     def test_pictures_too_small_for_a_metric(self, pictures, with_alexnet):
         first = pictures[0]
-        with pytest.raises(ValueError, match=r"ssim takes pictures of 11x11 .* measure 10x33"):
+        with pytest.raises(ValueError, match=r"ssim requires pictures of at least 11x11 .* measure 10x33"):
             compare_pairs(first[:, :, :10], first[:, :, :10])
-        with pytest.raises(ValueError, match=r"lpips takes pictures of 31x31 .* measure 40x30"):
+        with pytest.raises(ValueError, match=r"lpips requires pictures of at least 31x31 .* measure 40x30"):
             compare_pairs(first[..., :30], first[..., :30], ["lpips"])
         smallest = first[:, :, :31, :31]
         assert compare_pairs(smallest, smallest, ["lpips"])["lpips"].tolist() == [0] * 4
         assert compare_pairs(first[..., :11, :11], first[..., :11, :11])["ssim"].numpy() == pytest.approx(np.ones(4))
 
     def test_a_cosine_without_a_net(self, pictures):
-        with pytest.raises(ValueError, match="give a feature net"):
+        with pytest.raises(ValueError, match="requires a feature net"):
             compare_pairs(*pictures, ["cosine"])
         assert len(compare_pairs(*pictures, ["cosine"], replace(channel_means(), name="other"))["cosine"]) == 4

@@ -135,7 +135,7 @@ class TestSession:
 
     def test_names_that_are_no_file_names_are_refused(self, tmp_path):
         for rater in ("", "../ann", "a b", "-x", "x" * 41, ".ann"):
-            with pytest.raises(RatingError, match="no name for a rater"):
+            with pytest.raises(RatingError, match="not a valid name"):
                 RatingSession(PAIRS, rater, tmp_path)
         assert RatingSession(PAIRS, "Zoë-2", tmp_path).path.name == "Zoë-2.csv"
         with pytest.raises(RatingError, match="0 pairs"):
@@ -170,7 +170,7 @@ class TestPanel:
         panel = RatingPanel(PAIRS[:4], pictures, tmp_path / "ratings")
         assert panel.question.layout.display == "none"
         panel.start_button.click()
-        assert "no name for a rater" in panel.status.value
+        assert "not a valid name" in panel.status.value
         panel.name.value = " bo "
         panel.start_button.click()
         assert (panel.question.layout.display, panel.start_box.layout.display) == ("", "none")

@@ -62,14 +62,20 @@ def test_a_folder_is_all_its_files(tmp_path):
         ("", "has no column pair, first, second, rater, rating"),
         ("pair;first\n", "has no column pair, .*its first line is 'pair;first'"),
         ("pair,first,second,rater,rating,rater\n", "two columns rater"),
-        ("pair,first,second,rater,rating\n1,a,b,ann,5\n2,a,c,ann\n", "line 3: has not as many cells"),
-        ("pair,first,second,rater,rating\n1,a,b,ann,5,6\n", "line 2: has not as many cells"),
+        (
+            "pair,first,second,rater,rating\n1,a,b,ann,5\n2,a,c,ann\n",
+            "line 3: differs from the first line in the number of cells",
+        ),
+        (
+            "pair,first,second,rater,rating\n1,a,b,ann,5,6\n",
+            "line 2: differs from the first line in the number of cells",
+        ),
         ("pair,first,second,rater,rating\n1,a,b,,5\n", "line 2: rater is empty"),
         ("pair,first,second,rater,rating\n1,a,b,ann,high\n", "line 2: rating is 'high'; write it as a number"),
         ("pair,first,second,rater,rating\n1,a,b,ann,nan\n", "line 2: rating is 'nan'"),
         ("pair,first,second,rater,rating\n1,a,b,ann,5\n1,a,c,bo,5\n", "line 3: pair '1' has other pictures"),
         ("pair,first,second,rater,rating\n1,a,b,ann,5\n1,a,b,ann,6\n", "line 3: ann rated pair '1' before"),
-        ('pair,first,second,rater,rating\n"1,a,b,ann,5\n', "not CSV"),
+        ('pair,first,second,rater,rating\n"1,a,b,ann,5\n', "is not CSV"),
     ],
 )
 def test_faults_are_named_with_their_line(tmp_path, text, fault):
@@ -80,7 +86,7 @@ def test_faults_are_named_with_their_line(tmp_path, text, fault):
 def test_files_that_are_no_text_or_not_there(tmp_path):
     with pytest.raises(RatingError, match=r"none\.csv: cannot be read \(No such file"):
         read_ratings(tmp_path / "none.csv")
-    with pytest.raises(RatingError, match="not UTF-8 text"):
+    with pytest.raises(RatingError, match="is not UTF-8 text"):
         read_ratings(write(tmp_path / "latin.csv", "pair,first,second,rater,rating\nö", encoding="latin-1"))
 
 
@@ -94,24 +100,24 @@ def test_a_table_of_ratings():
     ratings = [Rating(PAIRS[place], "ann", place) for place in range(4)]
     ratings += [Rating(PAIRS[place], "bo", place + 1) for place in (3, 1)]
     table = tabulate(ratings, PAIRS, {"mse": np.arange(5) * 0.1})
-    assert table.ratings["bo"] == pytest.approx((math.nan, 2, math.nan, 4, math.nan), nan_ok=True)
+    assert table.ratings["bo"].tolist() == pytest.approx([math.nan, 2, math.nan, 4, math.nan], nan_ok=True)
     assert table.people == pytest.approx([0, 1.5, 2, 3.5, math.nan], nan_ok=True)
     assert table.agreement().items == 2
     [correlation] = table.correlations()
     assert (correlation.count, correlation.value) == (4, pytest.approx(-1))
     some = table.take([3, 1])
-    assert (some.pairs, some.ratings["bo"], some.metrics["mse"]) == (
+    assert (some.pairs, some.ratings["bo"].tolist(), some.metrics["mse"].tolist()) == (
         (PAIRS[3], PAIRS[1]),
-        (4, 2),
-        pytest.approx((0.3, 0.1)),
+        [4, 2],
+        pytest.approx([0.3, 0.1]),
     )
 
 
 def test_a_table_without_ratings_knows_nothing_of_people():
     assert np.isnan(tabulate([], PAIRS).people).all()
-    with pytest.raises(ValueError, match="two raters or more"):
+    with pytest.raises(ValueError, match="at least two raters"):
         tabulate([], PAIRS).agreement()
-    with pytest.raises(ValueError, match="four pairs or more"):
+    with pytest.raises(ValueError, match="at least four pairs"):
         tabulate([], PAIRS, {"mse": range(5)}).correlations()
 
 
@@ -129,14 +135,14 @@ class TestWideTables:
         table = read_table(write(tmp_path / "wide.csv", WIDE))
         assert table.pairs[0] == Pair("1-10", "1", "10")
         assert list(table.ratings) == ["rater_1", "rater_2"]
-        assert table.ratings["rater_2"] == pytest.approx((0.3, math.nan, 0.4, math.nan), nan_ok=True)
-        assert table.metrics["mse"] == (0.01, 0.02, 0.03, 0.05)
+        assert table.ratings["rater_2"].tolist() == pytest.approx([0.3, math.nan, 0.4, math.nan], nan_ok=True)
+        assert table.metrics["mse"].tolist() == [0.01, 0.02, 0.03, 0.05]
         assert list(table.metrics) == ["lpips", "mse", "ssim"]
 
     def test_raters_may_be_named(self, tmp_path):
         path = write(tmp_path / "wide.csv", WIDE.replace("rater_1,rater_2", "ann,bo"))
         assert list(read_table(path, raters=["bo", "ann"]).ratings) == ["bo", "ann"]
-        with pytest.raises(RatingError, match=r"'ann' is a distance or a similarity is not known.*name the columns"):
+        with pytest.raises(RatingError, match=r"'ann' is a distance or a similarity is unknown.*name the columns"):
             read_table(path)
         with pytest.raises(RatingError, match="has no column cy; it has lpips, mse, ssim, ann, bo"):
             read_table(path, raters=["cy"])
@@ -146,9 +152,9 @@ class TestWideTables:
         [
             ("0.02", "", "line 3: mse is ''"),
             ("0.6,\n", "0.6,-\n", "line 3: rater_2 is '-'"),
-            ("2,3,", "2,10,", "line 4: this pair stood before"),
+            ("2,3,", "2,10,", "line 4: this pair occurs twice"),
             ("2,3,", ",3,", "line 4: first is empty"),
-            (WIDE.partition("\n")[2], "", "holds no pairs"),
+            (WIDE.partition("\n")[2], "", "contains no pairs"),
             ("first,", "one,", "has no column first"),
         ],
     )

@@ -1,4 +1,4 @@
-"""A panel for notebooks in which people rate how alike pictures are, without knowing what they are."""
+"""A notebook panel for blind ratings of the similarity of pictures."""
 
 import html
 from collections.abc import Sequence
@@ -12,20 +12,27 @@ from cardsynth.cards.fitting import encode_png, read_image
 from cardsynth.evaluation.similarity.session import LEAST, MOST, RatingSession
 from cardsynth.evaluation.similarity.tables import Pair, RatingError
 
-LONGEST = 640  # pixels of a shown picture's longer side; larger ones are scaled down, small ones up to half of it
+LONGEST = 640  # pixels of the longer side; larger pictures are reduced, small ones enlarged up to half of it
 
 
 class RatingPanel(widgets.VBox):
-    """Shows pairs of pictures side by side, one after another, and keeps each rating of 0 to 10 on disk.
+    """Shows pairs of pictures side by side and saves each rating of 0 to 10.
 
-    pairs: their file names are relative to the folder `pictures`. Ratings go to `out`/RATER.csv, where a later panel of
-    the same rater goes on. Neither names nor figures of the pictures are shown; order and sides are random, by `seed`
-    and rater. Without `rater` it asks for a name first. What goes wrong is shown in `status`.
+    Names and metrics of the pictures are hidden. Errors are shown in `status`.
     """
 
     def __init__(
         self, pairs: Sequence[Pair], pictures: str | Path, out: str | Path, rater: str = "", seed: int = 0
     ) -> None:
+        """Builds the panel and starts the session if the rater is known.
+
+        Args:
+            pairs: Pairs, whose file names are relative to `pictures`.
+            pictures: Folder of the pictures.
+            out: Folder for the ratings; a later panel of the same rater continues `out`/RATER.csv.
+            rater: Name of the rater; if empty, the panel asks for it.
+            seed: Order and sides depend on the seed and on the rater's name.
+        """
         self.pairs, self.pictures, self.out, self.seed = tuple(pairs), Path(pictures), Path(out), seed
         self.session: RatingSession | None = None
         self.name = widgets.Text(value=rater, description="Your name", placeholder="letters, digits, - and _")
@@ -63,7 +70,7 @@ class RatingPanel(widgets.VBox):
             self.start()
 
     def start(self) -> None:
-        """Begin, or go on with, the ratings of the person whose name is entered."""
+        """Starts or continues the session of the rater whose name is entered."""
         try:
             self._check_pictures()
             self.session = RatingSession(self.pairs, self.name.value.strip(), self.out, self.seed)
@@ -75,7 +82,7 @@ class RatingPanel(widgets.VBox):
         self._turn()
 
     def rate(self) -> None:
-        """Keep the rating that is chosen, and show the next pair."""
+        """Saves the selected rating and shows the next pair."""
         if self.session is None or self.next_button.disabled:
             return
         try:
@@ -86,13 +93,13 @@ class RatingPanel(widgets.VBox):
         self._turn()
 
     def back(self) -> None:
-        """Show the pair before once more, with its rating chosen."""
+        """Shows the previous pair with its rating selected."""
         if self.session is not None:
             self.session.back()
             self._turn()
 
     def _turn(self) -> None:
-        """Show the pair at the session's place, or that all is done."""
+        """Shows the current pair, or that all pairs are rated."""
         session = self.session
         self.status.value = ""
         self.scale.value = None if session.rating is None else round(session.rating)
@@ -130,7 +137,7 @@ class RatingPanel(widgets.VBox):
 
 
 def _shown(path: Path) -> bytes:
-    """PNG of a picture as large as it is shown: small ones by whole factors, so that their pixels stay squares."""
+    """Returns the PNG of a scaled picture; small ones are enlarged by whole factors to keep their pixels square."""
     image = read_image(path)
     longest = max(image.size)
     if longest > LONGEST:
