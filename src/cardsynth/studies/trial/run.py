@@ -7,24 +7,24 @@ arms are compared draw by draw. A generator learns from the real cards of its dr
 
 import json
 import os
+from collections import deque
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
-from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import CardError
-from cardsynth.core.runs import RunError, describe_environment
+from cardsynth.core.runs import describe_environment
 from cardsynth.finder.figures import plain_figures
 from cardsynth.finder.train import damage_classes, train_finder
+from cardsynth.studies.folder import check_same, read_settings, run_jobs, write_json
 from cardsynth.studies.trial.arms import Sources, cards_of_arm, make_cards, train_generator
 from cardsynth.studies.trial.config import ARMS, FILTERED_FROM, GENERATED, TrialConfig
 from cardsynth.studies.trial.data import Draw, TrialData
 from cardsynth.util.files import write_atomically
-from cardsynth.util.processes import results_in_order
 
 RESULTS, GENERATORS, SYNTHETIC, SETTINGS = "results", "generators", "synthetic", "settings.json"
 
@@ -65,25 +65,35 @@ def jobs_of(config: TrialConfig, data: TrialData) -> list[Job]:
 
 
 def run_trial(config: TrialConfig, data: TrialData, out: str | Path, workers: int | None = None) -> list[dict]:
-    """Train and test all finders of a trial into a folder; what a stopped trial has done is kept. Returns the results.
+    """Trains and tests all finders of a trial; finished work of a stopped trial is kept.
 
-    First each draw's generator is trained and its synthetic cards made, then each finder, several at a time, each by
-    one thread. workers: how many; default: one for each core, and on a GPU one. Raises RunError for a folder that holds
-    a trial of other settings or other cards, and CardError for cards without masks or without damage.
+    First each draw's generator is trained and its synthetic cards are made, then the finders are trained.
+
+    Args:
+        config: Settings.
+        data: Cards to learn from and to test on.
+        out: Folder to write.
+        workers: Number of jobs at a time, each with one thread; None takes one per core, or one on a GPU.
+
+    Returns:
+        The results, as `read_results` returns them.
+
+    Raises:
+        RunError: The folder holds a trial of other settings or other cards.
+        CardError: Cards have no masks or no damage.
     """
     out = Path(out)
-    _check(data)
+    for name, cards in (("real", data.real), ("test", data.test)):
+        if not cards.has_mask or not (cards.pixels[:, 3] >= 128).any():
+            raise CardError(f"the {name} cards have no damage in their masks, and a trial is about finding it")
     _open_folder(out, config, data)
     if workers is None:
         workers = 1 if torch.cuda.is_available() else os.cpu_count() or 1
     missing = [job for job in jobs_of(config, data) if not (out / RESULTS / job.file).is_file()]
+    shared = {"config": config, "data": data, "out": out}
     draws = list(dict.fromkeys(job.draw for job in missing))
-    prepare = partial(_prepare, config=config, data=data, out=out)
-    train = partial(_run_job, config=config, data=data, out=out)
-    for says, work, items in (("Making synthetic cards", prepare, draws), ("Training finders", train, missing)):
-        bar = tqdm(results_in_order(work, items, workers, start=_one_thread), says, len(items), unit="job")
-        for _ in bar:
-            pass
+    deque(run_jobs(partial(_prepare, **shared), draws, workers, "Making synthetic cards", "job"), maxlen=0)
+    deque(run_jobs(partial(_run_job, **shared), missing, workers, "Training finders", "job"), maxlen=0)
     return read_results(out)
 
 
@@ -92,31 +102,13 @@ def read_results(out: str | Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted((Path(out) / RESULTS).glob("*.json"))]
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _check(data: TrialData) -> None:
-    for what, cards in (("real", data.real), ("test", data.test)):
-        if not cards.has_mask or not (cards.pixels[:, 3] >= 128).any():
-            raise CardError(f"the {what} cards have no damage in their masks, and a trial is about finding it")
-
-
 def _open_folder(out: Path, config: TrialConfig, data: TrialData) -> None:
+    """Writes the settings; raises RunError for a folder of another trial."""
     settings = {**json.loads(json.dumps(asdict(config))), "data": data.fingerprint}
-    path = out / SETTINGS
-    if path.is_file():
-        there = json.loads(path.read_text())
-        other = sorted(name for name in settings if there.get(name) != settings[name])
-        # More arms, counts, ratios or draws may be asked of a trial; what was done stays comparable.
-        fixed = [name for name in other if name not in ("arms", "counts", "ratios", "draws")]
-        if fixed:
-            raise RunError(
-                f"{out} holds a trial with other {', '.join(fixed)}; go on with those, or choose another folder"
-            )
-    elif out.exists() and any(out.iterdir()):
-        raise RunError(f"{out} holds other files and no trial; choose another folder")
-    write_atomically(path, (json.dumps({**settings, **describe_environment()}, indent=2) + "\n").encode())
+    # More arms, counts, ratios or draws may be added to a trial; finished results stay comparable.
+    fixed = settings.keys() - {"arms", "counts", "ratios", "draws"}
+    check_same(out, "trial", read_settings(out / SETTINGS, "trial"), settings, fixed)
+    write_json(out / SETTINGS, {**settings, **describe_environment()})
 
 
 def synthetic_cards(out: str | Path, draw: Draw, kind: str, real: Cards) -> Cards:
@@ -165,4 +157,4 @@ def _run_job(job: Job, config: TrialConfig, data: TrialData, out: Path) -> None:
     finder = train_finder(replace(config.finder, seed=job.draw.number), cards, synthetic, labels, progress=False)
     figures = plain_figures(finder, data.test)
     result = {"arm": job.arm, "count": job.draw.count, "ratio": job.ratio, "draw": job.draw.number, **figures}
-    write_atomically(out / RESULTS / job.file, (json.dumps(result) + "\n").encode())
+    write_json(out / RESULTS / job.file, result, indent=None)
