@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -16,6 +15,11 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+
+
+def render(template: str, **values: object) -> str:
+    """Returns the text of the template of this name; raises UndefinedError for a missing value."""
+    return TEMPLATES.get_template(template).render(**values)
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,11 @@ class Report:
     tables: str
     figure: Figure | None
 
-    def write(self, template: str, **values: Any) -> None:
+    def write(self, template: str, **values: object) -> None:
         """Writes the page.
 
         Args:
-            template: Name of its template, which gets this report as `report`.
+            template: Name of its template, which receives this report as `report`.
             values: Further values of the template.
         """
-        page = TEMPLATES.get_template(template).render(report=self, **values)
-        write_atomically(self.path, page.encode())
+        write_atomically(self.path, render(template, report=self, **values).encode())

@@ -5,12 +5,12 @@ import pytest
 from scipy import stats
 
 from cardsynth.core.config import get_preset
-from cardsynth.evaluation.metrics import Figure, share_figure
 from cardsynth.studies.sweeps.config import CardSource, Sweep, SweepRun
 from cardsynth.studies.sweeps.factors import factors_of
 from cardsynth.studies.sweeps.plots import plot_sweep
 from cardsynth.studies.sweeps.rows import SweepRow
 from cardsynth.studies.sweeps.summary import effects, mean_over_seeds, spread_of_cards, what_it_shows
+from cardsynth.util.intervals import Figure, share_figure
 
 SMOKE = get_preset("smoke")
 

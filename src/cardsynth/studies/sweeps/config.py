@@ -157,9 +157,8 @@ class Sweep:
         source = self.sources[data]
         if source.folder or source.size:
             return source
-        return source.model_copy(
-            update={"size": max((run.config.size for run in self.runs if run.data == data), key=_area)}
-        )
+        largest = max((run.config.size for run in self.runs if run.data == data), key=_area)
+        return source.model_copy(update={"size": largest})
 
     def judged_by(self) -> dict[str, CardSource]:
         """Returns the sources of the `held_out` and `learn_from` cards.
@@ -176,16 +175,13 @@ class Sweep:
                 "the data differ in how cards are drawn or in their folder: name the cards to judge by, as held_out"
                 " and learn_from of judge"
             )
+        default = {"augmented": 0, "ground": None, "margin": 0.15}
         if first.folder:
-            whole = first.model_copy(update={"count": None, "seed": 0, "augmented": 0})
-            default = dict.fromkeys(chosen, whole)
-        else:
-            drawn = {"held_out": (500, HELD_OUT_SEED), "learn_from": (1500, LEARN_SEED)}
-            default = {
-                name: CardSource(count=count, seed=seed, size=self.judged_size, **first.drawing)
-                for name, (count, seed) in drawn.items()
-            }
-        return {name: source or default[name] for name, source in chosen.items()}
+            default |= {"count": None, "seed": 0}
+            return {name: source or first.model_copy(update=default) for name, source in chosen.items()}
+        default["size"] = self.judged_size
+        drawn = {"held_out": {"count": 500, "seed": HELD_OUT_SEED}, "learn_from": {"count": 1500, "seed": LEARN_SEED}}
+        return {name: source or first.model_copy(update=default | drawn[name]) for name, source in chosen.items()}
 
 
 def _area(size: tuple[int, int]) -> int:

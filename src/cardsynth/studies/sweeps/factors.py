@@ -10,7 +10,7 @@ import pandas as pd
 from cardsynth.studies.sweeps.config import Sweep, SweepRun
 
 
-def value_text(value: Any) -> str:
+def value_text(value: object) -> str:
     """Returns the short form of a setting's value for names and tables."""
     if isinstance(value, tuple | list):
         return "-".join(map(value_text, value)) or "none"

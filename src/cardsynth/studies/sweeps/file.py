@@ -89,16 +89,9 @@ def _one_line(error: Exception) -> str:
     """Returns the message of an error; for a model's error, the path and the problem of each key."""
     if not isinstance(error, ValidationError):
         return str(error)
-    problems = []
-    for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-        text = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            text = "unknown key; see sweeps/README.md and the options of cardsynth train"
-        elif problem["type"] not in ("missing", "value_error"):
-            text += f", and is {problem['input']!r}"
-        problems.append(f"{path}: {text}" if path else text)
-    return "; ".join(problems)
+    keys = [".".join(str(part) for part in problem["loc"] if part != "[key]") for problem in error.errors()]
+    problems = [problem["msg"].removeprefix("Value error, ") for problem in error.errors()]
+    return "; ".join(f"{key}: {problem}".removeprefix(": ") for key, problem in zip(keys, problems, strict=True))
 
 
 def _scaled(content: dict[str, Any]) -> dict[str, Any]:
@@ -116,12 +109,12 @@ def _scaled(content: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _is_named(data: Any) -> bool:
+def _is_named(data: object) -> bool:
     """Whether `data` holds several sources by name, not the options of a single one."""
     return isinstance(data, dict) and bool(data) and all(isinstance(value, dict) for value in data.values())
 
 
-def _by_name(data: Any) -> dict[str, Any]:
+def _by_name(data: object) -> dict[str, Any]:
     return data if _is_named(data) else {"cards": data}
 
 

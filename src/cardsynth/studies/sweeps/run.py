@@ -4,7 +4,6 @@ A sweep's folder holds a run folder for each model (`runs/`, with its evaluation
 it), the cards that each model generated (`cards/`), the drawn cards (`data/`), and tables and figures.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -26,13 +25,7 @@ from cardsynth.evaluation.features import known_judge
 from cardsynth.evaluation.summary import FIGURES
 from cardsynth.studies.folder import check_same, read_settings, run_jobs, write_json
 from cardsynth.studies.sweeps.config import Sweep, SweepRun
-from cardsynth.studies.sweeps.data import (
-    check_labels,
-    draw_data,
-    judging_cards,
-    read_generated,
-    training_cards,
-)
+from cardsynth.studies.sweeps.data import check_labels, draw_data, judging_cards, read_generated, training_cards
 from cardsynth.studies.sweeps.timing import steps_of
 
 RUNS, CARDS, SETTINGS, FAILED = "runs", "cards", "sweep.json", "failed.json"
@@ -96,13 +89,11 @@ def _shared_settings(sweep: Sweep) -> dict:
 
 def _check_runs(sweep: Sweep, out: Path) -> None:
     """Reads the cards of every run, and raises RunError for existing runs of other cards or settings."""
-    read: dict[str, Cards] = {}
+    read: dict[tuple, Cards] = {}
     for run in tqdm(sweep.runs, "Reading cards", unit="run", leave=False):
         config, folder = run.config, out / RUNS / run.name
-        options = [
-            getattr(config, name, None) for name in ("use_masks", "use_labels", "only_labels", "fit", "portrait")
-        ]
-        key = json.dumps([run.data, config.size, *options])
+        options = ("size", "use_masks", "use_labels", "only_labels", "fit", "portrait")
+        key = (run.data, *(getattr(config, name) for name in options))
         if key not in read:
             read[key] = training_cards(sweep, run, out)
             check_labels(read[key], sweep.judging.labels, run.name)

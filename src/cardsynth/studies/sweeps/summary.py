@@ -8,6 +8,7 @@ from operator import attrgetter
 import numpy as np
 import pandas as pd
 
+from cardsynth.studies.report import render
 from cardsynth.studies.sweeps.factors import Factor
 from cardsynth.studies.sweeps.rows import MEASURES, SweepRow
 from cardsynth.util.intervals import Figure, critical_value
@@ -182,29 +183,12 @@ def mean_over_seeds(figures: Sequence[Figure], share: bool = False) -> Figure:
 def what_it_shows(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:
     """Returns a sentence for each factor, naming the values that are better or worse, and one about chance."""
     found = [effect for measure in (MAIN, *ASIDE) for effect in effects(factors, rows, measure)]
-    sentences = [_sentence(factor, [effect for effect in found if effect.factor == factor], rows) for factor in factors]
-    if found:
-        sentences.append(
-            f"{len(found)} differences were looked at, at 95 % each: about {max(1, round(len(found) / 20))} of them"
-            " would seem sure by chance alone."
-        )
-    return sentences
-
-
-def _sentence(factor: Factor, own: Sequence[Effect], rows: Sequence[SweepRow]) -> str:
-    main = [effect for effect in own if effect.measure == MAIN]
-    findings = [f"{effect.value} is {effect.verdict}" for effect in main if effect.sure]
-    unclear = ", ".join(f"{effect.value} ({effect.text()})" for effect in main if not effect.sure)
-    if unclear:
-        findings.append(f"no difference is shown for {unclear}")
-    aside = [effect for effect in own if effect.sure and effect.measure != MAIN]
-    findings += [f"{effect.measure} of {effect.value} is {effect.verdict}" for effect in aside]
-    for value in factor.values:
-        reasons = [row.failed for row in rows if factor.value_of(row.run) == value]
-        if reasons and all(reasons):
-            findings.append(f"every run of {value} failed")
-    pairs = sorted({effect.pairs for effect in main})
-    scope = f" ({MAIN}, {'-'.join(map(str, pairs))} pair{'s' * (pairs[-1] > 1)} of runs)" if main else ""
-    one_seed = " There is one seed alone, so a difference may be the seed's." if main and main[0].by_cards else ""
-    text = "; ".join(findings) or "there is nothing to compare yet"
-    return f"{factor.name}, against {factor.values[0]}{scope}: {text}.{one_seed}"
+    failed = {}
+    for factor in factors:
+        states = pd.DataFrame([(factor.value_of(row.run), bool(row.failed)) for row in rows]).groupby(0)[1].all()
+        failed[factor.name] = [value for value in factor.values if states.get(value, False)]
+    by_chance = max(1, round(len(found) / 20))
+    text = render(
+        "sweep_sentences.md", factors=factors, effects=found, measure=MAIN, failed=failed, by_chance=by_chance
+    )
+    return text.splitlines()

@@ -1,8 +1,8 @@
-"""Does synthetic data help? The same damage finder trained with it and without, on the same real cards, many times.
+"""Runs a trial of whether synthetic data helps: the same damage finder, trained with and without synthetic cards.
 
-A job trains one finder: an arm (what it learns from), a number of real cards of each class, a ratio of synthetic to
-real ones, and a draw, which picks the real cards. All arms of a draw share real cards, test cards and settings, so that
-arms are compared draw by draw. A generator learns from the real cards of its draw alone.
+A job trains one finder for an arm (the kinds of cards it learns from), a number of real cards per class, a ratio of
+synthetic to real cards, and a draw, which selects the real cards. All arms of a draw share real cards, test cards and
+settings, so arms are compared draw by draw. A generator learns from the real cards of its draw alone.
 """
 
 import json
@@ -31,7 +31,13 @@ RESULTS, GENERATORS, SYNTHETIC, SETTINGS = "results", "generators", "synthetic",
 
 @dataclass(frozen=True)
 class Job:
-    """One finder to train: its arm, its draw of real cards, and its ratio of synthetic to real cards, 0 for none."""
+    """A finder to train.
+
+    Args:
+        arm: Name of its arm.
+        draw: Draw of the real cards.
+        ratio: Synthetic cards per real card; 0 for none.
+    """
 
     arm: str
     draw: Draw
@@ -39,17 +45,17 @@ class Job:
 
     @property
     def file(self) -> str:
-        """Name of its result's file."""
+        """Name of the file with its result."""
         return f"{self.arm}_{self.draw.name}_{self.ratio}.json"
 
 
 def kinds_of(arm: str, data: TrialData) -> tuple[str, ...]:
-    """The kinds of synthetic cards of an arm; drawn ones only where there are any."""
+    """Returns the kinds of synthetic cards of an arm; drawn cards only if there are any."""
     return tuple(kind for kind in ARMS[arm].kinds if kind != "drawn" or data.drawn is not None)
 
 
 def jobs_of(config: TrialConfig, data: TrialData) -> list[Job]:
-    """All finders of a trial, those of a draw together; arms of drawn or clean cards only where there are any."""
+    """Returns all finders of a trial, ordered by draw; arms of drawn or clean cards only if there are any."""
     possible = [
         arm
         for arm in config.arms
@@ -98,7 +104,7 @@ def run_trial(config: TrialConfig, data: TrialData, out: str | Path, workers: in
 
 
 def read_results(out: str | Path) -> list[dict]:
-    """The results of a trial so far: arm, count, ratio, draw, and figures on the test cards."""
+    """Returns the results of a trial so far: arm, count, ratio, draw, and figures on the test cards."""
     return [json.loads(path.read_text()) for path in sorted((Path(out) / RESULTS).glob("*.json"))]
 
 
@@ -112,9 +118,16 @@ def _open_folder(out: Path, config: TrialConfig, data: TrialData) -> None:
 
 
 def synthetic_cards(out: str | Path, draw: Draw, kind: str, real: Cards) -> Cards:
-    """The synthetic cards of a kind that a trial made of a draw, with the classes of its real cards.
+    """Loads synthetic cards that a trial has made.
 
-    Raises FileNotFoundError where it has made none.
+    Args:
+        out: Folder of the trial.
+        draw: The draw.
+        kind: Kind of synthetic cards.
+        real: Real cards of the draw, whose classes they have.
+
+    Raises:
+        FileNotFoundError: The trial has not made any yet.
     """
     count, path = max(_pools(Path(out), draw, kind), default=(0, None))
     if not count:
@@ -123,13 +136,13 @@ def synthetic_cards(out: str | Path, draw: Draw, kind: str, real: Cards) -> Card
 
 
 def _pools(out: Path, draw: Draw, kind: str) -> list[tuple[int, Path]]:
-    """Files of synthetic cards of a kind and a draw, each after the number of cards that was asked for."""
+    """Returns the files of synthetic cards of a kind and a draw, each with its number of cards."""
     files = (out / SYNTHETIC).glob(f"{draw.name}_{kind}_*.safetensors")
     return [(int(path.stem.split("_")[-1]), path) for path in files]
 
 
 def _prepare(draw: Draw, config: TrialConfig, data: TrialData, out: Path) -> None:
-    """Train the generator of a draw and make its synthetic cards, as many as the largest ratio takes."""
+    """Trains the generator of a draw and makes its synthetic cards, enough for the largest ratio."""
     sources = Sources(draw.cards(data.real), data.clean, data.drawn)
     count, run = max(config.ratios) * len(sources.real), out / GENERATORS / draw.name
     kinds = {kind for arm in config.arms for kind in kinds_of(arm, data)}
@@ -148,7 +161,7 @@ def _prepare(draw: Draw, config: TrialConfig, data: TrialData, out: Path) -> Non
 
 
 def _run_job(job: Job, config: TrialConfig, data: TrialData, out: Path) -> None:
-    """Train and test one finder, and write its result."""
+    """Trains and tests a finder and writes its result."""
     real = job.draw.cards(data.real)
     made = {kind: synthetic_cards(out, job.draw, kind, real) for kind in kinds_of(job.arm, data)}
     sources = Sources(real, data.clean, data.drawn)

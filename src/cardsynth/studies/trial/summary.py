@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from cardsynth.studies.report import render
 from cardsynth.studies.trial.config import ARMS
 from cardsynth.util.intervals import Figure, mean_figure, paired_difference
 from cardsynth.util.tables import markdown_table
@@ -110,20 +111,4 @@ def what_it_shows(figures: Sequence[ArmFigures]) -> list[str]:
     Args:
         figures: Figures of all arms.
     """
-    sentences = []
-    for count in sorted({arm.count for arm in figures}):
-        compared = [arm for arm in figures if arm.count == count and arm.gain is not None]
-        if not compared:
-            sentences.append(f"With {count} real cards a class there is nothing to compare yet.")
-            continue
-        gaining, losing = ([arm for arm in compared if arm.sure == sure] for sure in (1, -1))
-        findings = []
-        if gaining:
-            best = max(gaining, key=lambda arm: arm.gain.value)
-            most = f"most does {best.name}, {_points(best.gain, sign='+')} points"
-            findings.append(f"{', '.join(arm.name for arm in gaining)} gain; {most}")
-        if losing:
-            findings.append(f"{', '.join(arm.name for arm in losing)} lose")
-        text = "; ".join(findings) or "no arm shows a gain or a loss"
-        sentences.append(f"With {count} real cards a class, of {len(compared)} ways to add synthetic cards: {text}.")
-    return sentences
+    return render("trial_sentences.md", figures=figures, points=_points).splitlines()
