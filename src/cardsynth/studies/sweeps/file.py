@@ -1,6 +1,7 @@
 """Reads sweep files, JSON that declares the runs of a sweep, and checks them completely before any run starts."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -159,11 +160,8 @@ def _config(preset: str, settings: Mapping[str, Any], where: str) -> TrainingCon
     if "seed" in settings:
         raise ValueError(f"{where}: seed: give seeds, for all runs alike, instead")
     config = get_preset(preset)
-    hints = get_type_hints(type(config))
-    names = [field.name for field in dataclasses.fields(config) if field.name not in ("preset", "seed")]
-    model = create_model("Settings", __config__=STRICT, **{name: (hints[name], None) for name in names})
     try:
-        model.model_validate_json(json.dumps(settings))
+        _settings_model(type(config)).model_validate_json(json.dumps(settings))
         config = config.replace(**settings)
         if hasattr(config, "patch_size"):
             check_size(*config.size, len(config.block_out_channels), config.patch_size)
@@ -175,6 +173,14 @@ def _config(preset: str, settings: Mapping[str, Any], where: str) -> TrainingCon
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {_one_line(error)}") from error
     return config
+
+
+@functools.cache
+def _settings_model(kind: type[TrainingConfig]) -> type[BaseModel]:
+    """Returns a model that checks the types of settings, all of them optional."""
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in ("preset", "seed")]
+    return create_model("Settings", __config__=STRICT, **{name: (hints[name], None) for name in names})
 
 
 def _name_of(changes: Mapping[str, Any], seed: int) -> str:

@@ -49,18 +49,8 @@ def write_sweep_report(sweep: Sweep, rows: Sequence[SweepRow], out: str | Path) 
         write_atomically(out / SAMPLES, figure_png(show_samples(sweep, rows, out)))
     sentences = "\n".join(f"- {sentence}" for sentence in what_it_shows(factors, rows))
     report = Report(out / PAGE, sentences, "\n\n".join(_tables(factors, rows)), figure)
-    environment = describe_environment()
-    report.write(
-        "sweep.md",
-        sweep=sweep,
-        rows=rows,
-        figure_file=FIGURE,
-        samples_file=SAMPLES,
-        nets=dict.fromkeys(row.net for row in rows if row.net),
-        several_seeds=len({row.run.seed for row in rows}) > 1,
-        environment=environment,
-        versions=list(environment["versions"].items())[:4],
-    )
+    pictures = {"Settings": FIGURE, "Cards": SAMPLES} if figure else {}
+    report.write("sweep.md", sweep=sweep, rows=rows, pictures=pictures, environment=describe_environment())
     return report
 
 
