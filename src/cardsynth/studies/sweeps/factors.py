@@ -79,9 +79,11 @@ def _factor(sweep: Sweep, keys: Sequence[str]) -> Factor:
 
 def _without_partner(sweep: Sweep, factors: Sequence[Factor]) -> list[str]:
     """Returns the changes of runs without a partner that differs in one factor only."""
-    runs = [{"seed": run.seed, "changes": changes_text(run.changes)} for run in sweep.runs]
-    values = [{factor.name: factor.value_of(run) for factor in factors} for run in sweep.runs]
-    table = pd.concat([pd.DataFrame(runs), pd.DataFrame(values)], axis=1)
+    table = pd.DataFrame(
+        {factor.name: factor.value_of(run) for factor in factors}
+        | {"seed": run.seed, "changes": changes_text(run.changes)}
+        for run in sweep.runs
+    )
     paired = pd.Series(False, table.index)
     for factor in factors:
         others = ["seed", *(other.name for other in factors if other != factor)]

@@ -144,13 +144,15 @@ def _sweep(name: str, file: SweepFile) -> Sweep:
 def _variant(file: SweepFile, point: dict[str, Any]) -> tuple[dict[str, Any], TrainingConfig]:
     """Returns what a point changes compared with the base, and its configuration."""
     first = next(iter(file.data))
-    own = {"data": point.get("data", first), "preset": point.get("preset", file.preset)}
-    settings = {key: value for key, value in point.items() if key not in own}
-    if own["data"] not in file.data:
-        raise ValueError(f"{changes_text(point)}: there is no data {own['data']!r}; there are {', '.join(file.data)}")
-    base = _config(own["preset"], file.settings, "settings")
-    config = _config(own["preset"], file.settings | settings, changes_text(point))
-    changes = {key: own[key] for key, usual in (("preset", file.preset), ("data", first)) if own[key] != usual}
+    chosen = {"data": point.get("data", first), "preset": point.get("preset", file.preset)}
+    settings = {key: value for key, value in point.items() if key not in chosen}
+    if chosen["data"] not in file.data:
+        raise ValueError(
+            f"{changes_text(point)}: there is no data {chosen['data']!r}; there are {', '.join(file.data)}"
+        )
+    base = _config(chosen["preset"], file.settings, "settings")
+    config = _config(chosen["preset"], file.settings | settings, changes_text(point))
+    changes = {key: chosen[key] for key, usual in (("preset", file.preset), ("data", first)) if chosen[key] != usual}
     changes |= {key: getattr(config, key) for key in settings if getattr(config, key) != getattr(base, key)}
     return changes, config
 

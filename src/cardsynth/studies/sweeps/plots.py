@@ -43,10 +43,10 @@ def plot_sweep(sweep: Sweep, rows: Sequence[SweepRow]) -> Figure:
     figure = NotebookFigure(figsize=(3.1 * len(measures) + 1.2, sum(heights)), dpi=100, layout="constrained")
     panels = figure.subplots(len(heights), len(measures), squeeze=False, height_ratios=heights)
     for column, name in enumerate(measures):
-        found = effects(factors, rows, name)
+        compared = effects(factors, rows, name)
         for factor, axes in zip(factors, panels[:, column], strict=False):
-            own = {effect.value: effect for effect in found if effect.factor == factor}
-            _draw_panel(axes, factor, blocks_of(factor, factors, rows, name), own, MEASURES[name].share)
+            by_value = {effect.value: effect for effect in compared if effect.factor == factor}
+            _draw_panel(axes, factor, blocks_of(factor, factors, rows, name), by_value, MEASURES[name].share)
             axes.set_yticks(range(len(factor.values)), factor.values if not column else [], fontsize=8)
             axes.set_ylim(len(factor.values) - 0.5, -0.5)
             axes.set_title(factor.name if not column else "", loc="left", fontsize=9, fontweight="bold")
@@ -54,7 +54,7 @@ def plot_sweep(sweep: Sweep, rows: Sequence[SweepRow]) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, factor: Factor, blocks: pd.DataFrame, found: dict[str, Effect], share: bool) -> None:
+def _draw_panel(axes: Axes, factor: Factor, blocks: pd.DataFrame, by_value: dict[str, Effect], share: bool) -> None:
     strip_axes(axes)
     axes.tick_params(axis="x", labelsize=8)
     if blocks.empty:
@@ -63,17 +63,19 @@ def _draw_panel(axes: Axes, factor: Factor, blocks: pd.DataFrame, found: dict[st
         return
     spread, freedom = residual_spread(blocks)
     values = blocks.stack().dropna().map(attrgetter("value"))
-    for place, value in enumerate(factor.values):
+    for row, value in enumerate(factor.values):
         if value not in blocks:
             continue
-        own = blocks[value].dropna()
-        color = COLORS[found[value].sure if value in found else 0] if place else "#888888"
-        mean = mean_figure_of(own, spread, freedom, share)
+        figures = blocks[value].dropna()
+        color = COLORS[by_value[value].sure if value in by_value else 0] if row else "#888888"
+        mean = mean_figure_of(figures, spread, freedom, share)
         if share:
             mean = mean.within(0.0, 1.0)
-        axes.plot([figure.value for figure in own], [place] * len(own), ".", color="#777777", markersize=4, zorder=3)
-        draw_interval(axes, place, mean, color)
-        if place == 0:
+        axes.plot(
+            [figure.value for figure in figures], [row] * len(figures), ".", color="#777777", markersize=4, zorder=3
+        )
+        draw_interval(axes, row, mean, color)
+        if row == 0:
             axes.axvline(mean.value, color="#888888", linewidth=0.8, zorder=0)
     if values.min() > 0 and values.max() > WIDE * values.min():
         axes.set_xscale("log", nonpositive="clip")

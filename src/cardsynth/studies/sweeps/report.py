@@ -79,9 +79,9 @@ def _tables(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:
     measures = [name for name in MEASURES if any(name in row.figures for row in rows)]
     tables = [_means(rows, measures)]
     shown = [name for name in (MAIN, *ASIDE) if name in measures]
-    found = [effect for name in shown for effect in effects(factors, rows, name)]
-    if found:
-        tables += ["Differences, sure ones in bold:", _differences(found, shown)]
+    compared = [effect for name in shown for effect in effects(factors, rows, name)]
+    if compared:
+        tables += ["Differences, sure ones in bold:", _differences(compared, shown)]
     failed = [(row.run.name, row.steps, row.failed) for row in rows if row.failed]
     if failed:
         tables.append(markdown_table(["failed", "at step", "why"], failed))
@@ -127,7 +127,7 @@ def _mean(values: pd.Series, digits: int) -> str:
     return f"{values.mean():,.{digits}f}" if values.notna().any() else ""
 
 
-def _differences(found: Sequence[Effect], measures: Sequence[str]) -> str:
+def _differences(compared: Sequence[Effect], measures: Sequence[str]) -> str:
     columns = ["setting", "value", "against"]
     cells = pd.DataFrame(
         {
@@ -135,7 +135,7 @@ def _differences(found: Sequence[Effect], measures: Sequence[str]) -> str:
             "measure": effect.measure,
             "text": f"**{effect.text()}**" if effect.sure else effect.text(),
         }
-        for effect in found
+        for effect in compared
     )
     table = cells.pivot_table("text", columns, "measure", aggfunc="first", sort=False)
     table = table.reindex(columns=list(measures)).fillna("").reset_index()

@@ -77,11 +77,11 @@ def read_rows(sweep: Sweep, out: str | Path) -> list[SweepRow]:
 
 def _read_row(run: SweepRun, folder: Path) -> SweepRow | None:
     manifest = read_manifest(folder)
-    known = {"parameters": manifest.get("parameters"), "seconds": manifest.get("wall_time_s")}
+    common = {"parameters": manifest.get("parameters"), "seconds": manifest.get("wall_time_s")}
     if (folder / FAILED).is_file():
         reason = json.loads((folder / FAILED).read_text())["reason"]
         log = read_log(folder)
-        return SweepRow(run, steps=log[-1]["step"] if log else 0, failed=reason, **known)
+        return SweepRow(run, steps=log[-1]["step"] if log else 0, failed=reason, **common)
     if not (folder / FIGURES).is_file():
         return None
     evaluation = read_evaluation(folder)
@@ -94,7 +94,7 @@ def _read_row(run: SweepRun, folder: Path) -> SweepRow | None:
         seconds_a_card=evaluation["seconds_a_card"],
         net=evaluation["distances"][0]["net"],
         revision=evaluation["revision"],
-        **known,
+        **common,
     )
 
 

@@ -49,8 +49,8 @@ def run_sweep(sweep: Sweep, out: str | Path, workers: int = 1) -> None:
     out = Path(out)
     before, shared = read_settings(out / SETTINGS, "sweep"), _shared_settings(sweep)
     # Data may be added later, as settings may.
-    known = {name: before.get("data", {}).get(name, source) for name, source in shared["data"].items()}
-    check_same(out, "sweep", before | {"data": known} if before else {}, shared, ("data", "judge", "seconds"))
+    old_data = {name: before.get("data", {}).get(name, source) for name, source in shared["data"].items()}
+    check_same(out, "sweep", before | {"data": old_data} if before else {}, shared, ("data", "judge", "seconds"))
     draw_data(sweep, out)
     judging = judging_cards(sweep, out)
     _check_runs(sweep, out)
@@ -140,9 +140,9 @@ def _judge(run: SweepRun, sweep: Sweep, out: Path) -> Evaluation:
     model = open_model(folder, device="cpu" if run.config.cpu else None)
     shutil.rmtree(generated, ignore_errors=True)
     count, labels = sweep.judging.count, sweep.judging.labels
-    asked = [labels[seed % len(labels)] for seed in range(count)] if labels and model.labels else None
+    requested = [labels[seed % len(labels)] for seed in range(count)] if labels and model.labels else None
     start = time.perf_counter()
-    write_cards(model, generated, range(count), asked, progress=False)
+    write_cards(model, generated, range(count), requested, progress=False)
     seconds = (time.perf_counter() - start) / count
     judging = judging_cards(sweep, out)
     evaluation = evaluate(

@@ -74,7 +74,7 @@ def effects(factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -
     Returns:
         One effect per value; values without a pair are left out.
     """
-    found = []
+    compared = []
     for factor in factors:
         blocks = blocks_of(factor, factors, rows, measure)
         spread, freedom = residual_spread(blocks)
@@ -83,10 +83,10 @@ def effects(factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -
             pairs = blocks[[value, factor.values[0]]].dropna()
             if pairs.empty:
                 continue
-            own, reference = pairs.to_numpy().T
-            figure = mean_figure_of(own, spread, freedom, MEASURES[measure].share, less=reference)
-            found.append(Effect(factor, value, measure, figure, len(pairs), not freedom))
-    return found
+            figures, references = pairs.to_numpy().T
+            difference = mean_figure_of(figures, spread, freedom, MEASURES[measure].share, less=references)
+            compared.append(Effect(factor, value, measure, difference, len(pairs), not freedom))
+    return compared
 
 
 def blocks_of(factor: Factor, factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -> pd.DataFrame:
@@ -139,8 +139,8 @@ def spread_of_cards(figures: Sequence[Figure], less: Sequence[Figure] = ()) -> t
     Returns:
         Reach of the interval below and above the mean difference.
     """
-    ends = [(one.value - one.low, one.high - one.value, len(figures)) for one in figures]
-    ends += [(one.high - one.value, one.value - one.low, len(less)) for one in less]
+    ends = [(figure.value - figure.low, figure.high - figure.value, len(figures)) for figure in figures]
+    ends += [(figure.high - figure.value, figure.value - figure.low, len(less)) for figure in less]
     return math.hypot(*(down / count for down, _, count in ends)), math.hypot(*(up / count for _, up, count in ends))
 
 
@@ -156,11 +156,11 @@ def mean_figure_of(
         share: Whether the figures are shares, whose interval is at least as wide as the spread of cards.
         less: Figures whose mean is subtracted.
     """
-    mean = float(np.mean([one.value for one in figures]) - (np.mean([one.value for one in less]) if len(less) else 0))
-    reach = 0.0
+    groups = [group for group in (figures, less) if len(group)]
+    means = [np.mean([figure.value for figure in group]) for group in groups]
+    mean, reach = float(means[0] - sum(means[1:])), 0.0
     if freedom:
-        inverse = sum(1 / len(group) for group in (figures, less) if len(group))
-        reach = critical_value(freedom) * spread * math.sqrt(inverse)
+        reach = critical_value(freedom) * spread * math.sqrt(sum(1 / len(group) for group in groups))
     down, up = spread_of_cards(figures, less) if share or not freedom else (0.0, 0.0)
     return Figure(mean, mean - max(reach, down), mean + max(reach, up))
 
@@ -182,13 +182,13 @@ def mean_over_seeds(figures: Sequence[Figure], share: bool = False) -> Figure:
 
 def what_it_shows(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:
     """Returns a sentence for each factor, naming the values that are better or worse, and one about chance."""
-    found = [effect for measure in (MAIN, *ASIDE) for effect in effects(factors, rows, measure)]
+    compared = [effect for measure in (MAIN, *ASIDE) for effect in effects(factors, rows, measure)]
     failed = {}
     for factor in factors:
         states = pd.DataFrame([(factor.value_of(row.run), bool(row.failed)) for row in rows]).groupby(0)[1].all()
         failed[factor.name] = [value for value in factor.values if states.get(value, False)]
-    by_chance = max(1, round(len(found) / 20))
+    by_chance = max(1, round(len(compared) / 20))
     text = render(
-        "sweep_sentences.md", factors=factors, effects=found, measure=MAIN, failed=failed, by_chance=by_chance
+        "sweep_sentences.md", factors=factors, effects=compared, measure=MAIN, failed=failed, by_chance=by_chance
     )
     return text.splitlines()

@@ -44,13 +44,15 @@ def steps_of(sweep: Sweep, out: Path, one_thread: bool) -> Sweep:
     if sweep.seconds is None:
         return sweep
     path = out / TIMES
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    missing = [run for run in sweep.runs if cost_of(run) not in known]
+    measured = json.loads(path.read_text()) if path.is_file() else {}
+    missing = [run for run in sweep.runs if cost_of(run) not in measured]
     if missing:
-        known |= seconds_a_step(missing, one_thread)
-        write_json(path, known)
+        measured |= seconds_a_step(missing, one_thread)
+        write_json(path, measured)
     runs = [
-        dataclasses.replace(run, config=run.config.replace(max_train_steps=round(sweep.seconds / known[cost_of(run)])))
+        dataclasses.replace(
+            run, config=run.config.replace(max_train_steps=round(sweep.seconds / measured[cost_of(run)]))
+        )
         for run in sweep.runs
     ]
     return dataclasses.replace(sweep, runs=tuple(runs))

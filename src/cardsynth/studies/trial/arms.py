@@ -139,7 +139,7 @@ def _in_turn(order: torch.Tensor, cards: Cards) -> torch.Tensor:
     return order[torch.argsort(ranks, stable=True)]
 
 
-def cards_of_arm(arm: Arm, sources: Sources, made: dict[str, Cards], count: int) -> tuple[Cards, Cards | None]:
+def cards_of_arm(arm: Arm, sources: Sources, by_kind: dict[str, Cards], count: int) -> tuple[Cards, Cards | None]:
     """Returns the cards that an arm's finder learns from, and the synthetic cards that fade out during training.
 
     An arm without real cards learns from its synthetic cards, which then do not fade out.
@@ -147,11 +147,11 @@ def cards_of_arm(arm: Arm, sources: Sources, made: dict[str, Cards], count: int)
     Args:
         arm: The arm.
         sources: Cards of the draw.
-        made: Synthetic cards by kind.
+        by_kind: Synthetic cards by kind.
         count: Number of synthetic cards, in equal parts of each kind.
     """
-    share = -(-count // max(1, len(made)))
-    parts = [select(cards, torch.arange(min(share, len(cards)))) for cards in made.values()]
+    share = -(-count // max(1, len(by_kind)))
+    parts = [select(cards, torch.arange(min(share, len(cards)))) for cards in by_kind.values()]
     synthetic = _joined(parts) if parts else None
     if not arm.real:
         return synthetic, None

@@ -155,17 +155,17 @@ def _prepare(draw: Draw, config: TrialConfig, data: TrialData, out: Path) -> Non
         if kind in GENERATED:
             train_generator(config.generator.replace(seed=draw.number), sources.real, run)
         generated = synthetic_cards(out, draw, "generated", sources.real) if kind == "filtered" else None
-        made = make_cards(kind, sources, number, draw.number, run, generated)
+        cards = make_cards(kind, sources, number, draw.number, run, generated)
         path = out / SYNTHETIC / f"{draw.name}_{kind}_{number}.safetensors"
-        write_atomically(path, save({"pixels": made.pixels.contiguous(), "labels": made.labels.contiguous()}))
+        write_atomically(path, save({"pixels": cards.pixels.contiguous(), "labels": cards.labels.contiguous()}))
 
 
 def _run_job(job: Job, config: TrialConfig, data: TrialData, out: Path) -> None:
     """Trains and tests a finder and writes its result."""
     real = job.draw.cards(data.real)
-    made = {kind: synthetic_cards(out, job.draw, kind, real) for kind in kinds_of(job.arm, data)}
+    by_kind = {kind: synthetic_cards(out, job.draw, kind, real) for kind in kinds_of(job.arm, data)}
     sources = Sources(real, data.clean, data.drawn)
-    cards, synthetic = cards_of_arm(ARMS[job.arm], sources, made, job.ratio * len(real))
+    cards, synthetic = cards_of_arm(ARMS[job.arm], sources, by_kind, job.ratio * len(real))
     labels = damage_classes(data.real)
     finder = train_finder(replace(config.finder, seed=job.draw.number), cards, synthetic, labels, progress=False)
     figures = plain_figures(finder, data.test)
