@@ -32,7 +32,6 @@ from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.features import known_judge, map_means
 from cardsynth.evaluation.judge import JudgeNet, ask
 from cardsynth.evaluation.masks import mask_iou
-from cardsynth.evaluation.metrics import Figure, mean_figure, share_figure
 from cardsynth.models import get_preset
 from cardsynth.render.draw import render_cards
 from cardsynth.util.environment import describe_environment

@@ -29,7 +29,6 @@ from cardsynth.core.sampling import choose_labels, generate
 from cardsynth.evaluation.classes import ClassFigures, class_figures
 from cardsynth.evaluation.judge import ask
 from cardsynth.evaluation.masks import MaskFigures, clean_classes, mask_figures
-from cardsynth.evaluation.metrics import Figure
 from cardsynth.util.environment import describe_environment
 from cardsynth.util.intervals import Figure
 

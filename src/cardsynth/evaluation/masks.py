@@ -7,7 +7,6 @@ import torch.nn.functional as F
 
 from cardsynth.cards.boxes import mask_boxes
 from cardsynth.cards.dataset import Cards
-from cardsynth.evaluation.metrics import Figure, mean_figure, share_figure
 from cardsynth.util.intervals import Figure, TooFewSamples, mean_figure, share_figure
 
 MATCH = 0.5  # least intersection over union of matching boxes

@@ -9,9 +9,9 @@ from torchmetrics.detection import MeanAveragePrecision
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.evaluation.masks import MATCH, box_iou
-from cardsynth.evaluation.metrics import Figure, jackknife
 from cardsynth.finder.net import DamageFinder, FoundDamage, damage_shares, found_damages
 from cardsynth.finder.train import damage_targets
+from cardsynth.util.intervals import Figure, jackknife
 
 RESAMPLINGS = 400
 SEEN_HEIGHT = 640  # pixels to which boxes are scaled: COCO's small, medium and large end at 32 and 96 pixels squared

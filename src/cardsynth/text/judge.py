@@ -14,11 +14,12 @@ from cardsynth.cards.dataset import read_cards
 from cardsynth.cards.fitting import fit_image
 from cardsynth.evaluation.copies import TALLEST, Copying, copying, nearest_in_pixels
 from cardsynth.evaluation.features import TRANSFORMERS
-from cardsynth.evaluation.metrics import NORMAL_95, Figure
+from cardsynth.evaluation.metrics import NORMAL_95
 from cardsynth.text.data import digest_of
 from cardsynth.text.draw import TextDrawing, TextModel, pixels_of, write_pictures
 from cardsynth.text.model import TextModelError
 from cardsynth.util.files import write_atomically
+from cardsynth.util.intervals import Figure
 
 TRIGGER_ONLY, WITH_WORDS = "trigger only", "trigger with other words"
 OTHER_WORDS = (

@@ -24,11 +24,13 @@ def add_rows(path: str | Path, columns: Sequence[str], key: Sequence[str], rows:
 
 
 def csv_bytes(names: Sequence[str], rows: Sequence[Mapping[str, object]]) -> bytes:
-    """A CSV with these columns; a row without one of them leaves it empty."""
+    """A CSV with these columns; a row without one of them leaves it empty, and floats have six significant digits."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+    )
     return buffer.getvalue().encode()
 
 

@@ -1,6 +1,7 @@
-"""Sweep files: which runs they make, and what is wrong with them before anything starts."""
+"""Sweep files: the runs that they declare, and the errors that they raise before anything starts."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -93,47 +94,65 @@ def test_changes_without_a_partner_are_held_against_the_base(written):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"gird": {}}, "the file: unknown gird; there are question, preset"),
+        ({"gird": {}}, "gird: Extra inputs are not permitted"),
         ({}, "nothing to sweep"),
-        ({"grid": {"act_fn": []}}, "grid, act_fn: give a list of values"),
-        ({"grid": {"act_fn": "gelu"}}, "grid, act_fn: give a list of values"),
-        ({"grid": {"actfn": ["gelu"]}}, "actfn=gelu: there are no settings actfn"),
-        ({"grid": {"act_fn": ["swish"]}}, "act_fn is 'swish', and must be one of silu, gelu, relu, mish"),
-        ({"list": [{}], "settings": {"learning_rate": "fast"}}, "learning_rate is 'fast', and must be a number"),
-        ({"list": [{"num_epochs": True}]}, "num_epochs is True, and must be a whole number"),
+        ({"grid": {"act_fn": []}}, "grid.act_fn: List should have at least 1 item"),
+        ({"grid": {"act_fn": "gelu"}}, "grid.act_fn: Input should be a valid array"),
+        ({"grid": {"actfn": ["gelu"]}}, "actfn=gelu: actfn: Extra inputs are not permitted"),
+        ({"grid": {"act_fn": ["swish"]}}, "act_fn=swish: act_fn: Input should be 'silu', 'gelu', 'relu' or 'mish'"),
+        (
+            {"list": [{}], "settings": {"learning_rate": "fast"}},
+            "settings: learning_rate: Input should be a valid number",
+        ),
+        ({"list": [{"num_epochs": True}]}, "num_epochs=yes: num_epochs: Input should be a valid integer"),
         ({"list": [{"learning_rate": 0}]}, "learning_rate must be above 0"),
-        ({"list": [{"block_out_channels": 8}]}, "must be a list of a whole number"),
+        ({"list": [{"block_out_channels": 8}]}, "block_out_channels: Input should be a valid array"),
         ({"list": [{"height": 41}]}, "height=41: a net of 2 levels .* take height 40 or 44"),
         ({"list": [{"num_inference_steps": 20, "num_train_timesteps": 10}]}, "num_inference_steps is 20"),
-        ({"list": [{"seed": 3}]}, "seed is said by seeds"),
-        ({"list": [{}], "seeds": []}, "seeds must be different whole numbers"),
-        ({"list": [{}], "seeds": [0, -1]}, "one is -1"),
+        ({"list": [{"seed": 3}]}, "seed=3: seed: give seeds"),
+        ({"list": [{}], "seeds": []}, "seeds: Tuple should have at least 1 item"),
+        ({"list": [{}], "seeds": [0, -1]}, "seeds.1: Input should be greater than or equal to 0"),
         ({"list": [{}], "seeds": [0, 0]}, "seeds must be different"),
         ({"list": [{}], "preset": "demmo"}, "there is no preset 'demmo'"),
         ({"list": [{}], "data": {"folder": "gone"}}, "gone is no folder"),
-        ({"list": [{}], "data": {}}, "name a folder of cards, or a count"),
-        ({"list": [{}], "data": {"count": 20, "colour": 1}}, "data cards: unknown colour"),
-        ({"list": [{}], "data": {"count": 20, "styles": ["z"]}}, "no style z; take a, b, c"),
-        ({"list": [{}], "data": {"folder": "x", "styles": ["a"]}}, "styles are for drawn cards"),
-        ({"list": [{}], "data": {"a": DRAWN, "b": DRAWN}}, "data b are in no run"),
+        ({"list": [{}], "data": {}}, "data.cards: give a folder of cards, or a count"),
+        ({"list": [{}], "data": {"count": 20, "colour": 1}}, "data.cards.colour: Extra inputs are not permitted"),
+        (
+            {"list": [{}], "data": {"count": 20, "styles": ["z"]}},
+            "data.cards.styles.0: Input should be 'a', 'b' or 'c'",
+        ),
+        ({"list": [{}], "data": {"folder": "x", "styles": ["a"]}}, "styles apply to drawn cards only"),
+        ({"list": [{}], "data": {"a": DRAWN, "b": DRAWN}}, "no run uses data b"),
         ({"list": [{"data": "c"}]}, "no data 'c'; there are cards"),
         ({"list": [{}, {"data": "b"}], "data": {"a": DRAWN, "b": {"count": 9, "styles": ["b"]}}}, "name the cards to"),
-        ({"list": [{}], "data": {"count": 20, "seed": 999_990}}, "seeds from 1000000 on are kept"),
-        ({"list": [{}], "judge": {"count": 5}}, "must be 40 or more"),
-        ({"list": [{}], "judge": {"labels": ["WET"]}}, "no card that is drawn is of the class WET"),
-        ({"list": [{}], "seconds": 0}, "seconds must be above 0"),
+        ({"list": [{}], "data": {"count": 20, "seed": 999_990}}, "seeds from 1000000 on are reserved"),
+        ({"list": [{}], "judge": {"count": 5}}, "judge.count: Input should be greater than or equal to 40"),
+        ({"list": [{}], "judge": {"labels": ["WET"]}}, "no drawn card is of the class WET"),
+        ({"list": [{}], "seconds": 0}, "seconds: Input should be greater than 0"),
+        ({"list": [{}], "seconds": True}, "seconds: Input should be a valid number"),
+        ({"list": [{"learning_rate": math.nan}]}, "learning_rate: Input should be a finite number"),
+        ({"list": [{}], "data": {"count": 20, "severity": math.inf}}, "severity: Input should be a finite number"),
+        ({"list": [{}], "data": {"count": "20"}}, "data.cards.count: Input should be a valid integer"),
+        ({"list": [{}], "settings": []}, "settings: Input should be an object"),
+        ({"list": [{}], "question": 3}, "question: Input should be a valid string"),
+        ({"list": [{}], "quick": {"gird": {}}}, "quick.gird: Input should be 'question', 'preset'"),
+        (
+            {"list": [{}], "data": {"a": DRAWN, "b": {"count": 9, "size": [0, 8]}}},
+            "data.b.size.0: Input should be greater",
+        ),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_starts(written, tmp_path, said, message):
-    with pytest.raises(ValueError, match=f"(?s)mine.json: .*{message}"):
+def test_errors_name_file_and_key_in_one_line_before_anything_starts(written, tmp_path, said, message):
+    with pytest.raises(ValueError, match=f"mine.json: .*{message}") as raised:
         written(**said)
+    assert "\n" not in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
 
 
-def test_what_is_no_sweep_file(tmp_path, written):
+def test_files_that_are_no_sweep(tmp_path, written):
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
-    for name, message in (("broken.json", "is not JSON"), ("list.json", "must be a JSON object")):
+    for name, message in (("broken.json", "is not JSON"), ("list.json", "must hold one JSON object")):
         with pytest.raises(ValueError, match=message):
             read_sweep(tmp_path / name)
     with pytest.raises(ValueError, match="it has no part quick"):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cardsynth.evaluation.metrics import Figure, share_figure
 from cardsynth.models import get_preset
 from cardsynth.studies.sweeps.config import CardSource, Sweep, SweepRun
 from cardsynth.studies.sweeps.factors import factors_of

@@ -1,4 +1,4 @@
-"""The cards of a sweep: drawn or read for each run, and those that all runs are judged by."""
+"""Cards of a sweep: those that each run trains on, and those that all runs are judged by."""
 
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,7 +23,12 @@ SHIFT, RELIT = 2, 0.1  # of augmented copies: pixels, share of the brightness
 
 @dataclass(frozen=True)
 class JudgingCards:
-    """Cards that all runs of a sweep are judged by, of one size: what the judge learns from, and what is held out."""
+    """Cards of one size that all runs are judged by.
+
+    Args:
+        learn_from: Cards that the judging net learns from.
+        held_out: Cards that generated cards are compared with.
+    """
 
     learn_from: Cards
     held_out: Cards
@@ -35,43 +40,51 @@ class JudgingCards:
 
 
 def draw_data(sweep: Sweep, out: Path) -> None:
-    """Draw what has not been drawn yet: the cards of each data, and those to judge by."""
+    """Draws the cards of a sweep into its folder, as far as they are missing."""
     for name in sweep.sources:
         _folder(sweep.source_of(name), out / DATA / name)
     for name, source in sweep.judged_by().items():
         _folder(source, out / DATA / f"_{name}")
 
 
-def _folder(source: CardSource, place: Path) -> Path:
-    """The folder of a source's cards: its own, or else `place`, into which they are drawn."""
+def _folder(source: CardSource, folder: Path) -> Path:
+    """Returns the folder of a source's cards: its own, or `folder`, after drawing missing cards into it."""
     if source.folder:
         return Path(source.folder)
-    metadata = place / "metadata.jsonl"
+    metadata = folder / "metadata.jsonl"
     if metadata.is_file() and len(read_metadata(metadata)) >= source.count:
-        return place
+        return folder
     if source.ground is None:
-        return render_cards(place, source.count, source.size, source.seed, overwrite=True, **source.drawing)
+        return render_cards(folder, source.count, source.size, source.seed, overwrite=True, **source.drawing)
     drawn = draw_cards(source.count, source.card_size(source.size), source.seed, **source.drawing)
-    with closing(drawn), CardWriter(place, overwrite=True) as writer:
+    with closing(drawn), CardWriter(folder, overwrite=True) as writer:
         for card in drawn:
             laid = lay_on_ground(card, source.size, source.ground)
             name = f"{laid.row['label']}/{laid.row['seed']:06d}.png"
             names = {"file_name": name, "mask_file_name": f"masks/{name}"}
-            writer.add({**names, **laid.row}, encode_png(laid.image), encode_png(laid.mask))
-    return place
+            writer.add(names | laid.row, encode_png(laid.image), encode_png(laid.mask))
+    return folder
 
 
 @lru_cache(maxsize=8)
 def _held_out_names(folder: Path) -> frozenset[str]:
-    """The cards of a folder that nothing is trained on: a fifth, with all that belong together on one side."""
+    """Returns a fifth of a folder's cards, which nothing trains on; cards that belong together stay together."""
     cards = find_cards(folder)
     return frozenset(cards[index].name for index in split_cards(cards, (1 - HELD_OUT_SHARE, HELD_OUT_SHARE))["val"])
 
 
 def training_cards(sweep: Sweep, run: SweepRun, out: str | Path, as_judged: bool = False) -> Cards:
-    """The cards that a run is trained on, at its size, or as all are judged; raises CardError for what cannot be read.
+    """Reads the cards that a run trains on.
 
-    As judged: at the size of all, without the ground around them.
+    Args:
+        sweep: The sweep.
+        run: One of its runs.
+        out: Folder of the sweep.
+        as_judged: Read them at the size at which all cards are judged, without the ground around them, instead of the
+            run's size.
+
+    Raises:
+        CardError: Cards cannot be read.
     """
     source, config = sweep.source_of(run.data), run.config
     folder = _folder(source, Path(out) / DATA / run.data)
@@ -82,82 +95,87 @@ def training_cards(sweep: Sweep, run: SweepRun, out: str | Path, as_judged: bool
     if as_judged and source.ground:
         cards = _middle(cards, sweep.judged_size)
     if source.folder:
-        if _splits(sweep, source):
-            cards = _without(cards, _held_out_names(folder), kept=False)
+        if sweep.judging.held_out is None:
+            cards = _part(cards, folder, held_out=False)
         cards = _first(cards, source)
     return _augmented(cards, source) if source.augmented else cards
 
 
 def judging_cards(sweep: Sweep, out: Path) -> JudgingCards:
-    """The cards that all runs are judged by; raises CardError for what cannot be read."""
-    found = {}
+    """Reads the cards that all runs are judged by; raises CardError if they cannot be read."""
+    base, sides = sweep.base, {}
     for name, source in sweep.judged_by().items():
         folder = _folder(source, out / DATA / f"_{name}")
-        base = sweep.base
         cards = read_cards(folder, sweep.judged_size, base.fit, base.portrait, only_labels=sweep.judging.labels)
         if source.folder and getattr(sweep.judging, name) is None:
-            cards = _without(cards, _held_out_names(folder), kept=name == "held_out")
-        found[name] = _first(cards, source) if source.folder else cards
-    return JudgingCards(**found)
+            cards = _part(cards, folder, held_out=name == "held_out")
+        sides[name] = _first(cards, source) if source.folder else cards
+    return JudgingCards(**sides)
 
 
-def _splits(sweep: Sweep, source: CardSource) -> bool:
-    """Whether the held-out cards are a part of this source's folder."""
-    return sweep.judging.held_out is None and source.folder is not None
-
-
-def _without(cards: Cards, held_out: frozenset[str], kept: bool) -> Cards:
-    """The cards that are held out (`kept`), or all others."""
-    return select(cards, torch.tensor([i for i, name in enumerate(cards.names) if (name in held_out) == kept]))
+def _part(cards: Cards, folder: Path, held_out: bool) -> Cards:
+    """Returns the cards of a folder that are held out, or all others."""
+    names = _held_out_names(folder)
+    return select(cards, torch.tensor([i for i, name in enumerate(cards.names) if (name in names) == held_out]))
 
 
 def _first(cards: Cards, source: CardSource) -> Cards:
-    """The first so many cards of an order that the source's seed draws: a larger count holds those of a smaller one."""
+    """Returns the first `count` cards in an order drawn from the source's seed; larger counts include smaller ones."""
     order = torch.randperm(len(cards), generator=torch.Generator().manual_seed(source.seed))
     return select(cards, order[: source.count].sort().values)
 
 
 def _augmented(cards: Cards, source: CardSource) -> Cards:
-    """Cards, and changed copies of each behind them, with their masks."""
+    """Returns the cards, followed by altered copies of them with their masks."""
     generator = torch.Generator().manual_seed(source.seed)
-    copies = [_changed(cards.pixels, generator) for _ in range(source.augmented)]
+    copies = [_altered(cards.pixels, generator) for _ in range(source.augmented)]
     again = torch.arange(len(cards)).repeat(1 + source.augmented)
     return replace(select(cards, again), pixels=torch.cat([cards.pixels, *copies]))
 
 
-def _changed(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Each card moved by up to SHIFT pixels, edges repeated, and relit by up to RELIT: uint8 (N, C, H, W)."""
+def _altered(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Returns each card moved by up to SHIFT pixels, edges repeated, and relit by up to RELIT: uint8 (N, C, H, W)."""
     height, width = pixels.shape[2:]
-    changed = torch.empty_like(pixels)
+    altered = torch.empty_like(pixels)
     for index, card in enumerate(pixels):
         padded = F.pad(card[None].float(), (SHIFT,) * 4, mode="replicate")[0]
         top, left = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
         moved = padded[:, top : top + height, left : left + width]
         moved[:3] *= 1 + RELIT * (2 * torch.rand(1, generator=generator) - 1)
-        changed[index] = moved.round().clamp(0, 255).to(torch.uint8)
-    return changed
+        altered[index] = moved.round().clamp(0, 255).to(torch.uint8)
+    return altered
 
 
 def read_generated(sweep: Sweep, run: SweepRun, folder: Path) -> Cards:
-    """A run's generated cards as they are judged: without the ground around them, at the size of all.
+    """Reads a run's generated cards as they are judged: without the ground around them, at the size of all cards.
 
-    They are of the labels that they were asked for, where the model knows classes.
+    Args:
+        sweep: The sweep.
+        run: One of its runs.
+        folder: Folder of the generated cards.
+
+    Returns:
+        The cards; if the model knows classes, each has the class that was requested.
     """
     source, config = sweep.sources[run.data], run.config
-    if not source.ground:
-        return read_cards(folder, sweep.judged_size, config.fit, config.portrait)
-    return _middle(read_cards(folder, config.size, config.fit, config.portrait), sweep.judged_size)
+    cards = read_cards(folder, config.size if source.ground else sweep.judged_size, config.fit, config.portrait)
+    return _middle(cards, sweep.judged_size) if source.ground else cards
 
 
 def _middle(cards: Cards, size: tuple[int, int]) -> Cards:
-    """What lies in the middle of each picture, (height, width)."""
-    (height, width), outer = size, cards.size
-    top, left = (outer[0] - height) // 2, (outer[1] - width) // 2
-    return replace(cards, pixels=cards.pixels[:, :, top : top + height, left : left + width].contiguous())
+    """Returns the middle of each picture, (height, width)."""
+    top, left = ((outer - inner) // 2 for outer, inner in zip(cards.size, size, strict=True))
+    return replace(cards, pixels=cards.pixels[:, :, top : top + size[0], left : left + size[1]].contiguous())
 
 
-def check_labels(cards: Cards, labels: tuple[str, ...], where: str) -> None:
-    """Raise ValueError where a model of these cards will not know the labels that it is judged by."""
+def check_labels(cards: Cards, labels: tuple[str, ...], run: str) -> None:
+    """Raises ValueError if a model of these cards will not know the labels that it is judged by.
+
+    Args:
+        cards: Cards that it trains on.
+        labels: Classes that it is judged by.
+        run: Name of the run, for the message.
+    """
     unknown = sorted(set(labels) - set(cards.label_names))
     if unknown and cards.label_names:
-        raise ValueError(f"{where}: it is judged by the class {', '.join(unknown)}, which it is not trained on")
+        raise ValueError(f"{run}: it is judged by the class {', '.join(unknown)}, which it is not trained on")

@@ -1,15 +1,17 @@
-"""What differs between the runs of a sweep: factors, each a setting or settings that change together."""
+"""Factors of a sweep: a setting with several values, or settings that always change together."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from cardsynth.studies.sweeps.config import Sweep, SweepRun
 
 
-def value_text(value: Any) -> str:
-    """A setting's value, short, as names and tables have it."""
+def value_text(value: object) -> str:
+    """Returns the short form of a setting's value for names and tables."""
     if isinstance(value, tuple | list):
         return "-".join(map(value_text, value)) or "none"
     if isinstance(value, bool) or value is None:
@@ -18,15 +20,18 @@ def value_text(value: Any) -> str:
 
 
 def changes_text(changes: Mapping[str, Any]) -> str:
-    """Settings in a line, like `beta_schedule=linear, act_fn=gelu`; `base` where nothing is changed."""
+    """Returns settings in one line, such as `beta_schedule=linear, act_fn=gelu`; `base` without any change."""
     return ", ".join(f"{key}={value_text(value)}" for key, value in changes.items()) or "base"
 
 
 @dataclass(frozen=True)
 class Factor:
-    """Settings that always change together, and their values as text, the one to compare with first.
+    """Settings that always change together.
 
-    Without `keys` its values are whole changes, of runs that no setting alone compares with another run.
+    Args:
+        keys: Names of the settings. Without keys, the values are whole sets of changes, of runs that differ from every
+            other run in more than one factor and are compared with the base instead.
+        values: Values as text; the reference value comes first.
     """
 
     keys: tuple[str, ...]
@@ -34,54 +39,54 @@ class Factor:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
         return ", ".join(self.keys) or "several settings"
 
     def value_of(self, run: SweepRun) -> str | None:
-        """A run's value; None for one that it does not compare."""
+        """Returns the value of a run; None if the factor does not compare it."""
         if self.keys:
             return _values(run, self.keys)
-        said = changes_text(run.changes)
-        return said if said in self.values else None
-
-    def block_of(self, run: SweepRun, factors: Sequence["Factor"]) -> str:
-        """What runs that differ in this factor alone have in common: seed, and the values of all others."""
-        others = (
-            [str(factor.value_of(run)) for factor in factors if factor.keys and factor != self] if self.keys else []
-        )
-        return "\0".join([str(run.seed), *others])
+        text = changes_text(run.changes)
+        return text if text in self.values else None
 
 
 def _values(run: SweepRun, keys: Sequence[str]) -> str:
-    own = [run.data if key == "data" else getattr(run.config, key, None) for key in keys]
-    return " x ".join(map(value_text, own))
+    return " x ".join(value_text(run.data if key == "data" else getattr(run.config, key, None)) for key in keys)
 
 
 def factors_of(sweep: Sweep) -> list[Factor]:
-    """The factors of a sweep: settings with several values, those that change together as one."""
-    runs = sweep.runs
-    keys = list(dict.fromkeys(key for run in runs for key in run.changes))
-    together: dict[tuple[int, ...], list[str]] = {}
+    """Returns the factors of a sweep; settings that always change together make one factor."""
+    keys = dict.fromkeys(key for run in sweep.runs for key in run.changes)
+    together: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for key in keys:
-        values = [_values(run, [key]) for run in runs]
-        numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
-        together.setdefault(tuple(numbers[value] for value in values), []).append(key)
-    factors = [_factor(sweep, of) for parts, of in together.items() if len(set(parts)) > 1]
-    paired: set[str] = set()
-    for factor in factors:
-        blocks: dict[str, dict[str, str]] = defaultdict(dict)
-        for run in runs:
-            blocks[factor.block_of(run, factors)][factor.value_of(run)] = changes_text(run.changes)
-        paired.update(said for of in blocks.values() if len(of) > 1 for said in of.values())
-    alone = [said for said in dict.fromkeys(changes_text(run.changes) for run in runs) if said not in paired]
+        numbers, values = pd.factorize(pd.Series([_values(run, [key]) for run in sweep.runs]))
+        if len(values) > 1:
+            together[tuple(numbers)].append(key)
+    factors = [_factor(sweep, keys) for keys in together.values()]
+    alone = _without_partner(sweep, factors)
     base = changes_text({})
-    if alone and any(not run.changes for run in runs):
-        factors.append(Factor((), (base, *(said for said in alone if said != base))))
+    if alone and any(not run.changes for run in sweep.runs):
+        factors.append(Factor((), (base, *(text for text in alone if text != base))))
     return factors
 
 
 def _factor(sweep: Sweep, keys: Sequence[str]) -> Factor:
-    values = list(dict.fromkeys(_values(run, keys) for run in sweep.runs))
-    usual = [next(iter(sweep.sources)) if key == "data" else getattr(sweep.base, key, None) for key in keys]
-    reference = " x ".join(map(value_text, usual))
-    return Factor(tuple(keys), tuple(sorted(values, key=lambda value: value != reference)))
+    first = next(iter(sweep.sources))
+    base = SweepRun("base", {}, sweep.base.seed, sweep.base, first)
+    values = dict.fromkeys(_values(run, keys) for run in sweep.runs)
+    return Factor(tuple(keys), tuple(sorted(values, key=lambda value: value != _values(base, keys))))
+
+
+def _without_partner(sweep: Sweep, factors: Sequence[Factor]) -> list[str]:
+    """Returns the changes of runs without a partner that differs in one factor only."""
+    table = pd.DataFrame(
+        {factor.name: factor.value_of(run) for factor in factors}
+        | {"seed": run.seed, "changes": changes_text(run.changes)}
+        for run in sweep.runs
+    )
+    paired = pd.Series(False, table.index)
+    for factor in factors:
+        others = ["seed", *(other.name for other in factors if other != factor)]
+        paired |= table.groupby(others)[factor.name].transform("nunique") > 1
+    changes = table["changes"]
+    return list(changes[~changes.isin(changes[paired])].unique())

@@ -1,4 +1,4 @@
-"""Drawn cards laid on a ground with room around them: plain white, or noise, another for each card."""
+"""Lays drawn cards on a larger background: plain white, or different noise for each card."""
 
 from dataclasses import replace
 from typing import Literal
@@ -8,47 +8,50 @@ import numpy as np
 from cardsynth.render.draw import DrawnCard
 
 Ground = Literal["white", "noise"]
-WHITE = 245  # of a lit backdrop, in grey levels
-GRAINS = (1, 4, 16)  # pixels of the blocks that noise is made of
+WHITE = 245  # grey level of a lit backdrop
+GRAINS = (1, 4, 16)  # sides of the noise's blocks in pixels
 
 
 def inner_size(size: tuple[int, int], margin: float) -> tuple[int, int]:
-    """Height and width of the card within a picture of `size`, with `margin`, a share of them, on each side."""
+    """Returns the size of a card within a picture.
+
+    Args:
+        size: (height, width) of the picture in pixels.
+        margin: Room on each side, as a share of the picture's side.
+    """
     height, width = (side - 2 * round(margin * side) for side in size)
     return height, width
 
 
 def lay_on_ground(card: DrawnCard, size: tuple[int, int], ground: Ground) -> DrawnCard:
-    """A card in the middle of a picture of `size` (height, width), all its masks and boxes moved with it.
+    """Lays a card in the middle of a picture; masks and boxes move with it.
 
-    Noise is colours of blocks of several sizes added up, drawn from the card's seed. Raises ValueError for a picture
-    smaller than the card.
+    Args:
+        card: The card.
+        size: (height, width) of the picture in pixels.
+        ground: Background. Noise adds up blocks of random color in several sizes, drawn from the card's seed.
+
+    Raises:
+        ValueError: The picture is smaller than the card.
     """
     height, width = card.mask.shape
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     if min(top, left) < 0:
-        raise ValueError(f"a card of {height}x{width} does not lie in a picture of {size[0]}x{size[1]}")
-    inside = slice(top, top + height), slice(left, left + width)
+        raise ValueError(f"a card of {height}x{width} does not fit into a picture of {size[0]}x{size[1]}")
     around = np.full((*size, 3), WHITE, np.uint8) if ground == "white" else _noise(card.row["seed"], size)
-
-    def moved(picture: np.ndarray, onto: np.ndarray) -> np.ndarray:
-        laid = onto.copy()
-        laid[inside] = picture
-        return laid
-
-    nothing = np.zeros(size, np.uint8)
-    row = {key: card.row[key] for key in ("label", "seed", "text", "style", "layout")}
-    row["ground"] = ground
-    row["damages"] = [one | {"bbox": _shifted(one["bbox"], top, left)} for one in card.row["damages"]]
+    pictures = {
+        "image": around,
+        "twin": around,
+        "mask": np.zeros(size, np.uint8),
+        "soft_mask": np.zeros(size, np.uint8),
+    }
+    for name, onto in pictures.items():
+        pictures[name] = onto.copy()
+        pictures[name][top : top + height, left : left + width] = getattr(card, name)
+    row = {key: card.row[key] for key in ("label", "seed", "text", "style", "layout")} | {"ground": ground}
+    row["damages"] = [damage | {"bbox": _shifted(damage["bbox"], top, left)} for damage in card.row["damages"]]
     row["objects"] = card.row["objects"] | {"bbox": _shifted(card.row["objects"]["bbox"], top, left)}
-    return replace(
-        card,
-        image=moved(card.image, around),
-        twin=moved(card.twin, around),
-        mask=moved(card.mask, nothing),
-        soft_mask=moved(card.soft_mask, nothing),
-        row=row,
-    )
+    return replace(card, row=row, **pictures)
 
 
 def _noise(seed: int, size: tuple[int, int]) -> np.ndarray:

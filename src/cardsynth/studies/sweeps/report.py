@@ -1,139 +1,142 @@
-"""A sweep written down: tables, what it shows in sentences, a log for remarks, figures, and cards of all its models."""
+"""Reports of sweeps: a page with tables and findings, a CSV, a log for remarks, a figure, and cards of all models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from matplotlib.figure import Figure as Drawing
+import pandas as pd
 
 from cardsynth.plots.cards import figure_png
+from cardsynth.studies.report import Report
 from cardsynth.studies.sweeps.config import Sweep
-from cardsynth.studies.sweeps.factors import changes_text, factors_of
+from cardsynth.studies.sweeps.factors import Factor, changes_text, factors_of
 from cardsynth.studies.sweeps.plots import plot_sweep, show_samples
-from cardsynth.studies.sweeps.rows import MEASURES, SweepRow
-from cardsynth.studies.sweeps.summary import ASIDE, MAIN, effects, mean_over_seeds, what_it_shows
+from cardsynth.studies.sweeps.rows import MEASURES, Measure, SweepRow
+from cardsynth.studies.sweeps.summary import ASIDE, MAIN, Effect, effects, mean_over_seeds, what_it_shows
 from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
 from cardsynth.util.tables import add_rows, csv_bytes, markdown_table
 
 TABLE, PAGE, LOG, FIGURE, SAMPLES = "sweep.csv", "sweep.md", "log.csv", "sweep.png", "samples.png"
 LOGGED = ("model", "revision", "settings", "seed", "steps", *MEASURES, "seconds", "failed", "remark")
+ENDS = {"": "value", " low": "low", " high": "high"}  # columns of a measure in the CSV, and the parts of its figure
+DIGITS = {"training, s": 0, "a card, s": 3, "parameters": 0}
 
 
-@dataclass(frozen=True)
-class SweepReport:
-    """What a sweep shows: a sentence for each setting, tables as Markdown, and a figure; all of them in `path`."""
+def write_sweep_report(sweep: Sweep, rows: Sequence[SweepRow], out: str | Path) -> Report:
+    """Writes `sweep.csv` (one row per run), `sweep.md`, `sweep.png` and `samples.png`, and extends `log.csv`.
 
-    path: Path
-    sentences: str
-    tables: str
-    figure: Drawing | None
+    The log keeps what people wrote into it.
 
+    Args:
+        sweep: The sweep.
+        rows: Results of its finished runs.
+        out: Folder of the sweep.
 
-def write_sweep_report(sweep: Sweep, rows: Sequence[SweepRow], out: str | Path) -> SweepReport:
-    """Write a sweep's `sweep.csv` (a row a run), `sweep.md`, `sweep.png`, `samples.png`, and add to its `log.csv`.
-
-    The log keeps what people wrote into it. Raises ValueError where no run is done, and CardError for a `log.csv` that
-    is no such log.
+    Raises:
+        ValueError: No run is finished, or `log.csv` is no such log.
     """
     out = Path(out)
     if not rows:
         raise ValueError(f"no run of the sweep in {out} is done yet; run it first")
-    write_atomically(out / TABLE, _csv(sweep, rows))
+    factors = factors_of(sweep)
+    write_atomically(out / TABLE, _csv([factor for factor in factors if factor.keys], rows))
     add_rows(out / LOG, LOGGED, ("model", "revision"), [_log_row(row) for row in rows])
     figure = None
     if any(row.figures for row in rows):
         figure = plot_sweep(sweep, rows)
         write_atomically(out / FIGURE, figure_png(figure))
         write_atomically(out / SAMPLES, figure_png(show_samples(sweep, rows, out)))
-    sentences = "\n".join(f"- {sentence}" for sentence in what_it_shows(factors_of(sweep), rows))
-    tables = "\n\n".join(_tables(sweep, rows))
-    pictures = f"![Settings]({FIGURE})\n\n![Cards]({SAMPLES})\n\n" if figure else ""
-    head = "\n\n".join(part for part in (f"# {sweep.name}", sweep.question, sentences) if part)
-    write_atomically(out / PAGE, f"{head}\n\n{pictures}{tables}\n\n{_how(sweep, rows, out)}\n".encode())
-    return SweepReport(out / PAGE, sentences, tables, figure)
+    sentences = "\n".join(f"- {sentence}" for sentence in what_it_shows(factors, rows))
+    report = Report(out / PAGE, sentences, "\n\n".join(_tables(factors, rows)), figure)
+    pictures = {"Settings": FIGURE, "Cards": SAMPLES} if figure else {}
+    report.write("sweep.md", sweep=sweep, rows=rows, pictures=pictures, environment=describe_environment())
+    return report
 
 
-def _csv(sweep: Sweep, rows: Sequence[SweepRow]) -> bytes:
-    factors = [factor for factor in factors_of(sweep) if factor.keys]
-    names = ["run", *(factor.name for factor in factors), "seed", "steps"]
-    names += [f"{name}{end}" for name in MEASURES for end in ("", " low", " high")]
-    names += ["training seconds", "seconds a card", "parameters", "net", "failed"]
+def _csv(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> bytes:
     lines = []
     for row in rows:
-        line = {"run": row.run.name, "seed": row.run.seed, "steps": row.steps, "net": row.net, "failed": row.failed}
-        line |= {factor.name: factor.value_of(row.run) for factor in factors}
+        line = {"run": row.run.name} | {factor.name: factor.value_of(row.run) for factor in factors}
+        line |= {"seed": row.run.seed, "steps": row.steps}
+        for name in MEASURES:
+            figure = row.figures.get(name)
+            line |= {f"{name}{end}": figure and getattr(figure, part) for end, part in ENDS.items()}
         line |= {"training seconds": row.seconds, "seconds a card": row.seconds_a_card, "parameters": row.parameters}
-        for name, figure in row.figures.items():
-            line |= {name: figure.value, f"{name} low": figure.low, f"{name} high": figure.high}
-        lines.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in line.items()})
-    return csv_bytes(names, lines)
+        lines.append(line | {"net": row.net, "failed": row.failed})
+    return csv_bytes(list(lines[0]), lines)
 
 
 def _log_row(row: SweepRow) -> dict[str, str]:
-    line = {
-        "model": row.run.name,
-        "revision": row.revision,
-        "settings": changes_text(row.run.changes),
-        "seed": str(row.run.seed),
-    }
+    line = {"model": row.run.name, "revision": row.revision, "settings": changes_text(row.run.changes)}
     line |= {name: MEASURES[name].text(figure) for name, figure in row.figures.items()}
-    line |= {"steps": str(row.steps or 0), "seconds": f"{row.seconds or 0:.0f}", "failed": row.failed}
-    return line
+    line |= {"seed": str(row.run.seed), "steps": str(row.steps or 0), "seconds": f"{row.seconds or 0:.0f}"}
+    return line | {"failed": row.failed}
 
 
-def _tables(sweep: Sweep, rows: Sequence[SweepRow]) -> list[str]:
-    """Means over seeds by setting, then differences by setting, then runs that failed; those that there are."""
-    groups: dict[str, list[SweepRow]] = {}
-    for row in rows:
-        groups.setdefault(changes_text(row.run.changes), []).append(row)
+def _tables(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:
+    """Returns means over seeds by setting, then differences between settings and failed runs, if there are any."""
     measures = [name for name in MEASURES if any(name in row.figures for row in rows)]
-    names = ["settings", "seeds", "steps", *measures, "training, s", "a card, s", "parameters"]
-    lines = [[settings, *_means(of, measures)] for settings, of in groups.items()]
-    real = next((row.real for row in rows if row.real), {})
-    lines.append(["real cards", None, None, *(MEASURES[name].text(real.get(name)) for name in measures), *[None] * 3])
-    tables = [markdown_table(names, lines)]
+    tables = [_means(rows, measures)]
     shown = [name for name in (MAIN, *ASIDE) if name in measures]
-    found = [one for name in shown for one in effects(factors_of(sweep), rows, name)]
-    if found:
-        text = {(one.factor, one.value, one.measure): f"**{one.text()}**" if one.sure else one.text() for one in found}
-        pairs = dict.fromkeys((one.factor, one.value) for one in found)
-        lines = [
-            [factor.name, value, factor.values[0], *(text.get((factor, value, name)) for name in shown)]
-            for factor, value in pairs
-        ]
-        tables.append("Differences, sure ones in bold:")
-        tables.append(markdown_table(["setting", "value", "against", *shown], lines))
-    failed = [[row.run.name, row.steps, row.failed] for row in rows if row.failed]
+    compared = [effect for name in shown for effect in effects(factors, rows, name)]
+    if compared:
+        tables += ["Differences, sure ones in bold:", _differences(compared, shown)]
+    failed = [(row.run.name, row.steps, row.failed) for row in rows if row.failed]
     if failed:
         tables.append(markdown_table(["failed", "at step", "why"], failed))
     return tables
 
 
-def _means(rows: Sequence[SweepRow], measures: Sequence[str]) -> list[str]:
-    done = [row for row in rows if not row.failed]
-    cells = [f"{len(done)} of {len(rows)}" if len(done) < len(rows) else str(len(rows))]
-    cells.append("-".join(map(str, sorted({row.steps for row in rows if row.steps is not None}))))
-    for name in measures:
-        figures = [row.figures[name] for row in done if name in row.figures]
-        cells.append(MEASURES[name].text(mean_over_seeds(figures, MEASURES[name].share)) if figures else "")
-    for name, digits in (("seconds", 0), ("seconds_a_card", 3), ("parameters", 0)):
-        values = [getattr(row, name) for row in rows if getattr(row, name) is not None]
-        cells.append(f"{sum(values) / len(values):,.{digits}f}" if values else "")
-    return cells
-
-
-def _how(sweep: Sweep, rows: Sequence[SweepRow], out: Path) -> str:
-    """How it was measured: net, cards, what brackets hold, machine."""
-    nets = ", ".join(dict.fromkeys(row.net for row in rows if row.net)) or "none yet"
-    environment = describe_environment()
-    done, several = len(rows), len({row.run.seed for row in rows}) > 1
-    brackets = "the mean over seeds (Student's t)" if several else "each model's cards"
-    count = sweep.judging.count
-    return (
-        f"{done} of {len(sweep.runs)} runs are done. {count} generated cards of each model, from the same seeds,"
-        f" against held-out cards that nothing was trained on; distances by one net, {nets}. Brackets hold 95 % of"
-        f" {brackets}, and in differences of what is left of the spread once seeds and other settings are accounted"
-        " for; those of shares are never narrower than so few cards make them.\n\n"
-        f"{environment['machine']}, {', '.join(f'{k} {v}' for k, v in list(environment['versions'].items())[:4])}."
+def _means(rows: Sequence[SweepRow], measures: Sequence[str]) -> str:
+    table = pd.DataFrame(
+        {
+            "settings": changes_text(row.run.changes),
+            "seeds": not row.failed,
+            "steps": row.steps,
+            **{name: row.figures.get(name) for name in measures},
+            "training, s": row.seconds,
+            "a card, s": row.seconds_a_card,
+            "parameters": row.parameters,
+        }
+        for row in rows
     )
+    texts = {"seeds": _seeds, "steps": _steps}
+    texts |= {name: partial(_mean_figure, measure=MEASURES[name]) for name in measures}
+    texts |= {name: partial(_mean, digits=digits) for name, digits in DIGITS.items()}
+    means = table.groupby("settings", sort=False).agg(texts).reset_index()
+    real = next((row.real for row in rows if row.real), {})
+    cells = {name: MEASURES[name].text(real.get(name)) for name in measures} | {"settings": "real cards"}
+    return markdown_table(list(means), [*means.to_numpy(), [cells.get(name) for name in means]])
+
+
+def _seeds(done: pd.Series) -> str:
+    return str(len(done)) if done.all() else f"{done.sum()} of {len(done)}"
+
+
+def _steps(steps: pd.Series) -> str:
+    return "-".join(f"{count:.0f}" for count in sorted(steps.dropna().unique()))
+
+
+def _mean_figure(figures: pd.Series, measure: Measure) -> str:
+    figures = figures.dropna()
+    return measure.text(mean_over_seeds(list(figures), measure.share)) if len(figures) else ""
+
+
+def _mean(values: pd.Series, digits: int) -> str:
+    return f"{values.mean():,.{digits}f}" if values.notna().any() else ""
+
+
+def _differences(compared: Sequence[Effect], measures: Sequence[str]) -> str:
+    columns = ["setting", "value", "against"]
+    cells = pd.DataFrame(
+        {
+            **dict(zip(columns, (effect.factor.name, effect.value, effect.factor.values[0]), strict=True)),
+            "measure": effect.measure,
+            "text": f"**{effect.text()}**" if effect.sure else effect.text(),
+        }
+        for effect in compared
+    )
+    table = cells.pivot_table("text", columns, "measure", aggfunc="first", sort=False)
+    table = table.reindex(columns=list(measures)).fillna("").reset_index()
+    return markdown_table(list(table), table.to_numpy())

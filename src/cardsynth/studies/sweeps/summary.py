@@ -1,26 +1,34 @@
-"""What a sweep shows of each setting: its values compared, all else and the seed alike, with intervals of 95 %."""
+"""Effects of a sweep's factors: values compared while other settings and the seed agree, with 95% intervals."""
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
-from scipy import stats
+import pandas as pd
 
-from cardsynth.evaluation.metrics import Figure
+from cardsynth.studies.report import render
 from cardsynth.studies.sweeps.factors import Factor
 from cardsynth.studies.sweeps.rows import MEASURES, SweepRow
+from cardsynth.util.intervals import Figure, critical_value
 
 MAIN = "KID"
-ASIDE = ("recall", "class accuracy", "mask IoU", "near-copies")  # said of a setting where they differ for sure
+ASIDE = ("recall", "class accuracy", "mask IoU", "near-copies")  # mentioned where they differ with certainty
 
 
 @dataclass(frozen=True)
 class Effect:
-    """How a factor's value changes a measure against its first value, over `pairs` of runs that agree otherwise.
+    """Effect of a factor's value on a measure, compared with the factor's reference value.
 
-    by_cards: there are too few runs to know how far seeds differ, and the interval holds the spread of cards alone.
+    Args:
+        factor: The factor.
+        value: The value compared with `factor.values[0]`.
+        measure: Name of the measure.
+        difference: Mean difference with its interval.
+        pairs: Number of pairs of runs that agree in everything else.
+        by_cards: Whether there are too few runs to estimate the spread over seeds, so that the interval holds only the
+            spread of cards.
     """
 
     factor: Factor
@@ -32,158 +40,155 @@ class Effect:
 
     @property
     def sure(self) -> int:
-        """1 where the value is better for sure, -1 where it is worse, else 0."""
+        """1 if the value is better with certainty, -1 if it is worse, 0 if the interval includes no difference."""
         if self.difference.low <= 0 <= self.difference.high:
             return 0
         return MEASURES[self.measure].better * (1 if self.difference.value > 0 else -1)
 
     def text(self) -> str:
-        """The difference with its interval."""
-        factor, unit = (100, " points") if MEASURES[self.measure].share else (1, "")
-        value, low, high = (factor * one for one in (self.difference.value, self.difference.low, self.difference.high))
-        digits = 1 if unit else 3
-        return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{unit}"
+        """Returns the difference with its interval."""
+        scale, digits, unit = (100, 1, " points") if MEASURES[self.measure].share else (1, 3, "")
+        ends = (self.difference.value, self.difference.low, self.difference.high)
+        value, low, high = (f"{scale * end:+.{digits}f}" for end in ends)
+        return f"{value} [{low}, {high}]{unit}"
+
+    @property
+    def verdict(self) -> str:
+        """`better` or `worse` with the difference, for an effect that is certain."""
+        return f"{'better' if self.sure > 0 else 'worse'} ({self.text()})"
 
 
 def effects(factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -> list[Effect]:
-    """Every value of every factor against its first one, on a measure; those without a pair are left out.
+    """Compares every value of every factor with the factor's reference value.
 
-    Runs that agree in the other settings and the seed make a block. The interval is Student's, with what is left of the
-    spread once each block and each value has its mean (randomised blocks: Montgomery 2017, section 4.1), so that it
-    knows how far seeds differ, and where an effect is not the same in all blocks. With one seed alone it holds the
-    spread of cards; and a difference of shares is never surer than so few cards make it, however alike the seeds are.
+    Runs that agree in all other settings and in the seed form a block. The interval uses Student's t and the residual
+    spread of a model with one mean per block and one per value (randomised blocks: Montgomery 2017, section 4.1), so it
+    includes the spread over seeds and effects that differ between blocks. With a single seed it holds the spread of
+    cards only. A difference of shares never gets a narrower interval than the number of cards allows.
+
+    Args:
+        factors: All factors of the sweep.
+        rows: Results of its runs.
+        measure: Name of a measure in `MEASURES`.
+
+    Returns:
+        One effect per value; values without a pair are left out.
     """
-    found = []
+    compared = []
     for factor in factors:
-        family = family_of(factor, factors, rows, measure)
-        spread, freedom = left_over(family)
-        reference = family.get(factor.values[0], {})
+        blocks = blocks_of(factor, factors, rows, measure)
+        spread, freedom = residual_spread(blocks)
+        blocks = blocks.reindex(columns=list(factor.values))
         for value in factor.values[1:]:
-            own = family.get(value, {})
-            both = sorted(own.keys() & reference.keys())
-            if not both:
+            pairs = blocks[[value, factor.values[0]]].dropna()
+            if pairs.empty:
                 continue
-            one, other = ([of[block] for block in both] for of in (own, reference))
-            figure = mean_figure_of(one, spread, freedom, MEASURES[measure].share, less=other)
-            found.append(Effect(factor, value, measure, figure, len(both), not freedom))
-    return found
+            figures, references = pairs.to_numpy().T
+            difference = mean_figure_of(figures, spread, freedom, MEASURES[measure].share, less=references)
+            compared.append(Effect(factor, value, measure, difference, len(pairs), not freedom))
+    return compared
 
 
-def family_of(
-    factor: Factor, factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str
-) -> dict[str, dict[str, Figure]]:
-    """Figures by value of a factor and by block, of blocks in which there are two values at least."""
-    blocks: dict[str, dict[str, Figure]] = defaultdict(dict)
-    for row in rows:
-        value = factor.value_of(row.run)
-        if measure in row.figures and value is not None:
-            blocks[factor.block_of(row.run, factors)][value] = row.figures[measure]
-    family: dict[str, dict[str, Figure]] = defaultdict(dict)
-    for block, values in blocks.items():
-        if len(values) > 1:
-            for value, figure in values.items():
-                family[value][block] = figure
-    return family
+def blocks_of(factor: Factor, factors: Sequence[Factor], rows: Sequence[SweepRow], measure: str) -> pd.DataFrame:
+    """Tabulates the figures of runs that differ in one factor.
+
+    Args:
+        factor: The factor.
+        factors: All factors of the sweep.
+        rows: Results of its runs.
+        measure: Name of a measure.
+
+    Returns:
+        One row per block of runs that agree in the seed and the other factors, one column per value, with a `Figure` or
+        NaN in each cell. Blocks with a single figure are left out.
+    """
+    others = [other for other in factors if factor.keys and other.keys and other != factor]
+    cells = pd.DataFrame(
+        {
+            "seed": row.run.seed,
+            **{other.name: other.value_of(row.run) for other in others},
+            "value": factor.value_of(row.run),
+            "figure": row.figures.get(measure),
+        }
+        for row in rows
+    )
+    index = ["seed", *(other.name for other in others)]
+    blocks = cells.dropna().pivot(index=index, columns="value", values="figure")
+    return blocks[blocks.count(axis="columns") > 1].dropna(axis="columns", how="all").reset_index(drop=True)
 
 
-def left_over(family: dict[str, dict[str, Figure]]) -> tuple[float, int]:
-    """Standard deviation that is left once every value and every block has its mean, and its degrees of freedom."""
-    values = list(family)
-    blocks = sorted({block for of in family.values() for block in of})
-    cells = [
-        (values.index(value), blocks.index(block), of[block].value) for value, of in family.items() for block in of
-    ]
-    if not cells:
+def residual_spread(blocks: pd.DataFrame) -> tuple[float, int]:
+    """Returns the standard deviation around the means of blocks and values, and its degrees of freedom."""
+    cells = blocks.stack().dropna().map(attrgetter("value")).astype(float)
+    if cells.empty:
         return math.nan, 0
-    design = np.zeros((len(cells), len(values) + len(blocks)))
-    for row, (value, block, _) in enumerate(cells):
-        design[row, [value, len(values) + block]] = 1
-    measured = np.array([figure for *_, figure in cells])
-    fitted, _, rank, _ = np.linalg.lstsq(design, measured, rcond=None)
+    design = np.hstack([pd.get_dummies(cells.index.get_level_values(level), dtype=float) for level in (1, 0)])
+    fitted, _, rank, _ = np.linalg.lstsq(design, cells.to_numpy(), rcond=None)
     freedom = len(cells) - int(rank)
-    squares = float(np.square(measured - design @ fitted).sum())
+    squares = float(np.square(cells.to_numpy() - design @ fitted).sum())
     return math.sqrt(squares / freedom) if freedom else math.nan, freedom
 
 
 def spread_of_cards(figures: Sequence[Figure], less: Sequence[Figure] = ()) -> tuple[float, float]:
-    """How far down and up the mean of figures, less the mean of others, may lie off by their own intervals.
+    """Combines the intervals of single figures by MOVER (Zou and Donner 2008, https://doi.org/10.1002/sim.3095).
 
-    From the reaches of each interval (MOVER: Zou and Donner 2008, https://doi.org/10.1002/sim.3095).
+    Args:
+        figures: Figures to average.
+        less: Figures whose mean is subtracted.
+
+    Returns:
+        Reach of the interval below and above the mean difference.
     """
-    ends = [(one.value - one.low, one.high - one.value, len(figures)) for one in figures]
-    ends += [(one.high - one.value, one.value - one.low, len(less)) for one in less]
+    ends = [(figure.value - figure.low, figure.high - figure.value, len(figures)) for figure in figures]
+    ends += [(figure.high - figure.value, figure.value - figure.low, len(less)) for figure in less]
     return math.hypot(*(down / count for down, _, count in ends)), math.hypot(*(up / count for _, up, count in ends))
 
 
 def mean_figure_of(
     figures: Sequence[Figure], spread: float, freedom: int, share: bool, less: Sequence[Figure] = ()
 ) -> Figure:
-    """The mean of figures, less the mean of others, with its interval.
+    """Estimates the mean of figures, less the mean of others.
 
-    Student's, of a standard deviation `spread` with `freedom` degrees of freedom; the spread of cards where there are
-    none. With `share` never narrower than the spread of cards.
+    Args:
+        figures: Figures to average.
+        spread: Standard deviation of a figure over runs.
+        freedom: Degrees of freedom of `spread`, for Student's t; 0 takes the spread of cards instead.
+        share: Whether the figures are shares, whose interval is at least as wide as the spread of cards.
+        less: Figures whose mean is subtracted.
     """
-    mean = float(np.mean([one.value for one in figures]) - (np.mean([one.value for one in less]) if less else 0))
-    reach = 0.0
+    groups = [group for group in (figures, less) if len(group)]
+    means = [np.mean([figure.value for figure in group]) for group in groups]
+    mean, reach = float(means[0] - sum(means[1:])), 0.0
     if freedom:
-        inverse = sum(1 / len(of) for of in (figures, less) if of)
-        reach = float(stats.t.ppf(0.975, freedom)) * spread * math.sqrt(inverse)
+        reach = critical_value(freedom) * spread * math.sqrt(sum(1 / len(group) for group in groups))
     down, up = spread_of_cards(figures, less) if share or not freedom else (0.0, 0.0)
     return Figure(mean, mean - max(reach, down), mean + max(reach, up))
 
 
-def within_share(figure: Figure) -> Figure:
-    """The figure of a share, with an interval that ends at 0 and 1."""
-    return Figure(figure.value, max(0.0, figure.low), min(1.0, figure.high))
-
-
 def mean_over_seeds(figures: Sequence[Figure], share: bool = False) -> Figure:
-    """The mean of runs that differ in their seed alone, with its interval (Student's t); of one run its own figure.
+    """Averages the figures of runs that differ in their seed only; a single figure is returned as it is.
 
-    share: whether the figures are shares, whose interval ends at 0 and 1, and is no narrower than so few cards make it.
+    Args:
+        figures: One figure per run.
+        share: Whether the figures are shares. Their interval ends at 0 and 1, and is at least as wide as the spread of
+            cards.
     """
     if len(figures) == 1:
         return figures[0]
     spread = float(np.std([figure.value for figure in figures], ddof=1))
     mean = mean_figure_of(figures, spread, len(figures) - 1, share)
-    return within_share(mean) if share else mean
+    return mean.within(0.0, 1.0) if share else mean
 
 
 def what_it_shows(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> list[str]:
-    """A sentence for each factor: which values are better or worse for sure, or that no difference is shown."""
-    found = {measure: effects(factors, rows, measure) for measure in (MAIN, *ASIDE)}
-    sentences = [_sentence(factor, found, rows) for factor in factors]
-    compared = sum(map(len, found.values()))
-    if compared:
-        sentences.append(
-            f"{compared} differences were looked at, at 95 % each: about {max(1, round(compared / 20))} of them would"
-            " seem sure by chance alone."
-        )
-    return sentences
-
-
-def _sentence(factor: Factor, found: dict[str, list[Effect]], rows: Sequence[SweepRow]) -> str:
-    own = [one for one in found[MAIN] if one.factor == factor]
-    start = f"{factor.name}, against {factor.values[0]}"
-    if own:
-        pairs = sorted({one.pairs for one in own})
-        start += f" ({MAIN}, {'-'.join(map(str, pairs))} pair{'s' * (pairs[-1] > 1)} of runs)"
-    parts = [f"{one.value} is {_said(one)}" for one in own if one.sure]
-    alike = [f"{one.value} ({one.text()})" for one in own if not one.sure]
-    if alike:
-        parts.append(f"no difference is shown for {', '.join(alike)}")
-    for measure in ASIDE:
-        surely = [one for one in found[measure] if one.factor == factor and one.sure]
-        parts += [f"{measure} of {one.value} is {_said(one)}" for one in surely]
-    for value in factor.values:
-        of_value = [row for row in rows if factor.value_of(row.run) == value]
-        if of_value and all(row.failed for row in of_value):
-            parts.append(f"every run of {value} failed")
-    if not parts:
-        parts.append("there is nothing to compare yet")
-    by_cards = " There is one seed alone, so a difference may be the seed's." if own and own[0].by_cards else ""
-    return f"{start}: {'; '.join(parts)}.{by_cards}"
-
-
-def _said(one: Effect) -> str:
-    return f"{'better' if one.sure > 0 else 'worse'} ({one.text()})"
+    """Returns a sentence for each factor, naming the values that are better or worse, and one about chance."""
+    compared = [effect for measure in (MAIN, *ASIDE) for effect in effects(factors, rows, measure)]
+    failed = {}
+    for factor in factors:
+        states = pd.DataFrame([(factor.value_of(row.run), bool(row.failed)) for row in rows]).groupby(0)[1].all()
+        failed[factor.name] = [value for value in factor.values if states.get(value, False)]
+    by_chance = max(1, round(len(compared) / 20))
+    text = render(
+        "sweep_sentences.md", factors=factors, effects=compared, measure=MAIN, failed=failed, by_chance=by_chance
+    )
+    return text.splitlines()

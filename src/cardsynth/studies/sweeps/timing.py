@@ -1,4 +1,4 @@
-"""How long the runs of a sweep take: steps timed before, so that all can be given the same time."""
+"""Times the training steps of a sweep's runs, so that all runs can get the same training time."""
 
 import dataclasses
 import json
@@ -16,12 +16,12 @@ from cardsynth.cards.labels import CLASSES
 from cardsynth.core.batches import total_train_steps
 from cardsynth.core.config import TrainingConfig
 from cardsynth.models import train
+from cardsynth.studies.folder import write_json
 from cardsynth.studies.sweeps.config import Sweep, SweepRun
-from cardsynth.util.files import write_atomically
 
 TIMES = "seconds_a_step.json"
 WARM, TIMED, ROUNDS = 2, 8, 2
-# Settings that a step's time does not depend on.
+# Settings without influence on the time of a step.
 COST_NOTHING = {
     "preset", "seed", "max_train_steps", "num_epochs", "learning_rate", "lr_warmup_steps", "lr_scheduler",
     "beta_schedule", "num_train_timesteps", "prediction_type", "loss_weighting", "snr_gamma", "snr_floor",
@@ -29,76 +29,93 @@ COST_NOTHING = {
     "num_inference_steps", "guidance_scale", "negative_label", "guidance_limit", "guidance_interval",
     "save_image_epochs", "save_model_epochs", "horizontal_flip",
 }  # fmt: skip
-JUDGING = 8.0  # seconds in which a run's cards are judged, about
+JUDGING = 8.0  # approximate seconds to judge a run's cards
 
 
 def steps_of(sweep: Sweep, out: Path, one_thread: bool) -> Sweep:
-    """The sweep with as many steps for each run as fit into its seconds; without seconds, as it is.
+    """Gives each run as many steps as fit into the sweep's seconds; a sweep without seconds is returned as it is.
 
-    The seconds of a step are measured once, with nothing else of the sweep running, and kept in the folder.
+    The seconds per step are measured once, while nothing else of the sweep runs, and stored in the folder.
+
+    Args:
+        sweep: The sweep.
+        out: Its folder.
+        one_thread: Whether runs will use one thread each.
     """
     if sweep.seconds is None:
         return sweep
     path = out / TIMES
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    missing = {cost_of(run): run for run in sweep.runs if cost_of(run) not in known}
+    measured = json.loads(path.read_text()) if path.is_file() else {}
+    missing = [run for run in sweep.runs if cost_of(run) not in measured]
     if missing:
-        known |= seconds_a_step(sweep, list(missing.values()), one_thread)
-        write_atomically(path, (json.dumps(known, indent=2) + "\n").encode())
+        measured |= seconds_a_step(missing, one_thread)
+        write_json(path, measured)
     runs = [
-        dataclasses.replace(run, config=run.config.replace(max_train_steps=round(sweep.seconds / known[cost_of(run)])))
+        dataclasses.replace(
+            run, config=run.config.replace(max_train_steps=round(sweep.seconds / measured[cost_of(run)]))
+        )
         for run in sweep.runs
     ]
     return dataclasses.replace(sweep, runs=tuple(runs))
 
 
 def cost_of(run: SweepRun) -> str:
-    """What a run's time a step depends on: runs that agree in it take as long as each other."""
-    kept = {name: value for name, value in dataclasses.asdict(run.config).items() if name not in COST_NOTHING}
-    return json.dumps(kept)
+    """Returns the settings that influence the time of a step, as JSON; runs that agree in them take equally long."""
+    settings = dataclasses.asdict(run.config)
+    return json.dumps({name: value for name, value in settings.items() if name not in COST_NOTHING})
 
 
-def seconds_a_step(sweep: Sweep, runs: list[SweepRun], one_thread: bool) -> dict[str, float]:
-    """Median seconds of a step of each run by its cost, the runs taking turns on cards without content."""
-    found: dict[str, list[float]] = {cost_of(run): [] for run in runs}
+def seconds_a_step(runs: list[SweepRun], one_thread: bool) -> dict[str, float]:
+    """Times the steps of runs, which take turns, on blank cards.
+
+    Args:
+        runs: Runs to time; of several with the same cost, one is timed.
+        one_thread: Whether to use one thread.
+
+    Returns:
+        Median seconds per step by `cost_of` the run.
+    """
+    configs = {cost_of(run): run.config for run in runs}
+    times: dict[str, list[float]] = {cost: [] for cost in configs}
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if one_thread else threads)
     try:
         for _ in range(ROUNDS):
-            for run in runs:
-                found[cost_of(run)] += _timed(run.config)
+            for cost, config in configs.items():
+                times[cost] += _timed(config)
     finally:
         torch.set_num_threads(threads)
-    return {cost: statistics.median(times) for cost, times in found.items()}
+    return {cost: statistics.median(seconds) for cost, seconds in times.items()}
 
 
 def _timed(config: TrainingConfig) -> list[float]:
-    """Seconds of some steps, the first ones left out."""
+    """Returns the seconds of some steps after the first ones, at a learning rate at which nothing diverges."""
     count, rare = WARM + TIMED + 1, 10**6
-    # At a learning rate at which nothing diverges.
     changes = {"max_train_steps": count, "save_image_epochs": rare, "save_model_epochs": rare, "learning_rate": 1e-6}
     config = config.replace(**{name: value for name, value in changes.items() if hasattr(config, name)})
     times = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
         steps = train(config, _blank_cards(config), Path(folder) / "run")
-        for _ in islice(steps, count - 1):
-            times.append(time.perf_counter())
+        times += [time.perf_counter() for _ in islice(steps, count - 1)]
         steps.close()
-    passed = [later - earlier for earlier, later in pairwise(times)]
-    return passed[WARM:]
+    return [later - earlier for earlier, later in pairwise(times)][WARM:]
 
 
 def _blank_cards(config: TrainingConfig) -> Cards:
-    labels = CLASSES if config.use_labels else ()
-    count = 64
+    labels, count = CLASSES if config.use_labels else (), 64
     pixels = torch.zeros(count, 4 if config.use_masks else 3, *config.size, dtype=torch.uint8)
-    numbers = torch.arange(count) % len(labels) if labels else torch.zeros(count, dtype=torch.long)
+    numbers = torch.arange(count) % max(1, len(labels))
     return Cards(pixels, numbers, labels, source="blank cards", darkness=torch.zeros(count))
 
 
 def plan_text(sweep: Sweep, workers: int) -> str:
-    """The runs of a sweep, and about how long each and all take on this machine, as it is now: steps are timed."""
-    step = seconds_a_step(sweep, list({cost_of(run): run for run in sweep.runs}.values()), one_thread=workers > 1)
+    """Lists the runs of a sweep with their approximate time on this machine, for which it times some steps.
+
+    Args:
+        sweep: The sweep.
+        workers: Number of runs at a time.
+    """
+    step = seconds_a_step(list(sweep.runs), one_thread=workers > 1)
     lines, total = [], 0.0
     for run in sweep.runs:
         steps, seconds = _expected(sweep, run, step[cost_of(run)])
@@ -110,14 +127,14 @@ def plan_text(sweep: Sweep, workers: int) -> str:
 
 
 def _expected(sweep: Sweep, run: SweepRun, seconds_a_step: float) -> tuple[int, float]:
-    """About how many steps a run has, and seconds with its generated cards and their judging."""
+    """Returns a run's approximate number of steps, and its seconds with the generated cards and their judging."""
     config, source = run.config, sweep.sources[run.data]
     if sweep.seconds:
         steps = round(sweep.seconds / seconds_a_step)
     else:
         count = source.count or len(find_cards(source.folder))
         steps = total_train_steps(config, count * (1 + source.augmented))
-    # A card forward takes a third of its share of a step, and guided twice.
+    # The forward pass of a card takes a third of its share of a step; guidance needs two passes.
     calls = getattr(config, "num_inference_steps", 1) * (2 if getattr(config, "guidance_scale", 1) > 1 else 1)
     share = seconds_a_step / (3 * config.train_batch_size * getattr(config, "gradient_accumulation_steps", 1))
     return steps, steps * seconds_a_step + sweep.judging.count * calls * share + JUDGING

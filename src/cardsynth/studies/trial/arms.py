@@ -1,5 +1,6 @@
-"""The arms of a trial: which real and which synthetic cards a damage finder learns from, and how those are made."""
+"""Cards of a trial's arms: the real and synthetic cards that a damage finder learns from, and how they are made."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +25,12 @@ from cardsynth.studies.trial.config import Arm
 
 @dataclass(frozen=True)
 class Sources:
-    """What the arms of one draw are made from: its real cards, all further clean pictures, and drawn cards.
+    """Cards that the arms of one draw are made from.
 
-    clean: uint8 (N, 3, H, W), undamaged real pictures to paste and paint on; none: the undamaged real cards.
+    Args:
+        real: The draw's real cards.
+        clean: Undamaged real pictures to paste and paint on, uint8 (N, 3, H, W); None takes the undamaged real cards.
+        drawn: All drawn cards.
     """
 
     real: Cards
@@ -35,20 +39,32 @@ class Sources:
 
 
 def train_generator(config: TrainingConfig, real: Cards, run: Path) -> None:
-    """Train a generator on the real cards alone; goes on where it was stopped, and does nothing where it is done."""
+    """Trains a generator on the real cards alone, from its last checkpoint; a finished run is left as it is.
+
+    Args:
+        config: Settings of the generator.
+        real: Real cards of a draw.
+        run: Run folder.
+    """
     if checkpoints(run) and checkpoints(run)[-1].name == f"step_{config.max_train_steps:06d}":
         return
-    for _ in train(config, real, run, resume=True):
-        pass
+    deque(train(config, real, run, resume=True), maxlen=0)
 
 
 def make_cards(kind: str, sources: Sources, count: int, seed: int, run: Path, generated: Cards | None = None) -> Cards:
-    """`count` synthetic cards of a kind, of the real cards' classes; `run`: the generator, where the kind takes one.
+    """Makes synthetic cards of the real cards' classes; the classes alternate, so the first cards have every class.
 
-    All come with their classes in turn, so that the first of them are of every class too. filtered: those of the
-    `generated` cards that a judge doubts least. drawn: some of the sources' drawn cards, settled by the seed. pasted,
-    painted: of the damaged classes, the damages of `pasting.move_damage`. Raises CardError where there are no drawn
-    cards.
+    Args:
+        kind: `pasted` or `painted` (damage from `pasting.move_damage`), `drawn` (a random part of the drawn cards),
+            `generated`, or `filtered` (the generated cards that a judge doubts least).
+        sources: Cards to make them from.
+        count: Number of cards.
+        seed: Seed of all random choices.
+        run: Run folder of the generator, for kinds that use one.
+        generated: Generated cards to filter.
+
+    Raises:
+        CardError: There are no drawn cards.
     """
     if kind == "pasted":
         return paste_damage(sources.real, count, seed, sources.clean)
@@ -89,10 +105,17 @@ def _painted(sources: Sources, count: int, seed: int, run: Path) -> Cards:
 
 
 def filter_cards(generated: Cards, real: Cards, count: int, seed: int) -> Cards:
-    """The `count` generated cards, as evenly of each class as can be, whose class and mask a judge doubts least.
+    """Selects generated cards whose class and mask a judge doubts least, as evenly over the classes as possible.
 
-    The judge is trained on the real cards. Near-copies of real cards go first, then cards whose class it does not see,
-    then those whose mask agrees least with the damage that it sees; a card with neither mask nor seen damage agrees.
+    The judge is trained on the real cards. Near-copies of real cards are rejected first, then cards whose class the
+    judge does not confirm, then cards whose mask agrees least with the damage that the judge finds. A card with neither
+    mask nor found damage agrees.
+
+    Args:
+        generated: Generated cards.
+        real: Real cards of the draw.
+        count: Number of cards to select.
+        seed: Seed of the judge.
     """
     verdict = ask(train_judge(real, seed=seed), generated)
     agree = mask_iou(verdict.masks, generated.pixels[:, 3] >= 128).nan_to_num(1.0)
@@ -108,7 +131,7 @@ def filter_cards(generated: Cards, real: Cards, count: int, seed: int) -> Cards:
 
 
 def _in_turn(order: torch.Tensor, cards: Cards) -> torch.Tensor:
-    """Places of cards in an order, rearranged so that classes take turns: the first of each, then the second, ..."""
+    """Rearranges an order of cards so that classes alternate: the first card of each class, then the second, ..."""
     labels = cards.labels[order]
     ranks = torch.zeros_like(order)
     for label in labels.unique():
@@ -116,13 +139,19 @@ def _in_turn(order: torch.Tensor, cards: Cards) -> torch.Tensor:
     return order[torch.argsort(ranks, stable=True)]
 
 
-def cards_of_arm(arm: Arm, sources: Sources, made: dict[str, Cards], count: int) -> tuple[Cards, Cards | None]:
-    """The cards that an arm's finder learns from, and the synthetic ones that fade out, `count` of all kinds `made`.
+def cards_of_arm(arm: Arm, sources: Sources, by_kind: dict[str, Cards], count: int) -> tuple[Cards, Cards | None]:
+    """Returns the cards that an arm's finder learns from, and the synthetic cards that fade out during training.
 
-    An arm without real cards learns from its synthetic ones, which then do not fade.
+    An arm without real cards learns from its synthetic cards, which then do not fade out.
+
+    Args:
+        arm: The arm.
+        sources: Cards of the draw.
+        by_kind: Synthetic cards by kind.
+        count: Number of synthetic cards, in equal parts of each kind.
     """
-    share = -(-count // max(1, len(made)))
-    parts = [select(cards, torch.arange(min(share, len(cards)))) for cards in made.values()]
+    share = -(-count // max(1, len(by_kind)))
+    parts = [select(cards, torch.arange(min(share, len(cards)))) for cards in by_kind.values()]
     synthetic = _joined(parts) if parts else None
     if not arm.real:
         return synthetic, None
@@ -135,7 +164,7 @@ def _joined(parts: Sequence[Cards]) -> Cards:
 
 
 def _with_clean(sources: Sources) -> Cards:
-    """The real cards and, as further undamaged ones, the clean pictures."""
+    """Returns the real cards, with the clean pictures added as undamaged cards."""
     if sources.clean is None:
         return sources.real
     undamaged = min(clean_classes(sources.real), default=0)

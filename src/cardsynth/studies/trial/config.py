@@ -1,4 +1,4 @@
-"""Settings of a trial, and its arms: what damage finders learn from."""
+"""Settings of a trial, and its arms: the cards that damage finders learn from."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -11,9 +11,16 @@ from cardsynth.util.settings import about
 
 @dataclass(frozen=True)
 class Arm:
-    """What an arm's finder learns from: real cards, further clean pictures, kinds of synthetic cards; in words."""
+    """An arm of a trial: what its damage finders learn from.
 
-    says: str
+    Args:
+        text: Description in tables.
+        real: Whether it learns from real cards.
+        clean: Whether it learns from additional undamaged pictures.
+        kinds: Kinds of synthetic cards that it learns from.
+    """
+
+    text: str
     real: bool = True
     clean: bool = False
     kinds: tuple[str, ...] = ()
@@ -34,8 +41,8 @@ ARMS = {
     ),
 }
 GENERATED = {"generated", "painted"}  # kinds that a trained generator makes
-FILTERED_FROM = 2  # times as many generated cards as are kept of them
-# A small net, which learns more from few cards than a large one, and so many can be trained.
+FILTERED_FROM = 2  # generated cards per card that the filter keeps
+# A small net learns more from few cards than a large one, and trains quickly.
 SMALL_FINDER = FinderConfig(
     height=80,
     width=64,
@@ -48,7 +55,11 @@ SMALL_FINDER = FinderConfig(
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Settings of a trial; sizes are (height, width). Raises ValueError for what cannot be."""
+    """Settings of a trial.
+
+    Raises:
+        ValueError: An arm is unknown, or a number is below 1.
+    """
 
     arms: Annotated[tuple[Literal[tuple(ARMS)], ...], about("What finders learn from; `real` is always there.")] = (
         *ARMS,
@@ -69,7 +80,7 @@ class TrialConfig:
 
     @property
     def generator(self) -> TrainingConfig:
-        """Settings of a generator: the demo preset at the trial's size and number of steps, saved at its end alone."""
+        """Settings of a generator: the demo preset at the trial's size and number of steps, saved only at its end."""
         return get_preset("demo").replace(
             height=self.finder.height,
             width=self.finder.width,

@@ -1,4 +1,4 @@
-"""What a trial is made of: real cards to learn from and to test on, parted by groups, clean pictures, drawn cards."""
+"""Cards of a trial: real cards to learn from and to test on, split by groups, clean pictures, and drawn cards."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,8 +17,14 @@ from cardsynth.finder.config import FinderConfig
 
 @dataclass(frozen=True)
 class TrialData:
-    """Real cards to learn from, real cards to test on that nothing learns from, and where there are such, further
-    undamaged real pictures uint8 (N, 3, H, W), and drawn cards; all of one size."""
+    """Cards of a trial, all of one size.
+
+    Args:
+        real: Real cards to learn from.
+        test: Real cards to test on; nothing learns from them.
+        clean: Additional undamaged real pictures, uint8 (N, 3, H, W).
+        drawn: Drawn cards.
+    """
 
     real: Cards
     test: Cards
@@ -27,7 +33,7 @@ class TrialData:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all of them."""
+        """Hash of all cards."""
         clean = hashlib.sha256(self.clean.numpy().tobytes()).hexdigest()[:12] if self.clean is not None else ""
         others = [cards.fingerprint for cards in (self.real, self.test, self.drawn) if cards is not None]
         return " ".join([*others, clean]).strip()
@@ -42,11 +48,19 @@ def read_trial_data(
     group_by: str | None = None,
     test_share: float = 0.5,
 ) -> TrialData:
-    """Cards of folders, at a finder's size and fit. Without `test`, a share of the real cards is kept for testing.
+    """Reads the cards of a trial from folders, at the size and fit of a damage finder.
 
-    Cards that belong together (`splits.groups_of`; group_by: a regular expression over file names) are kept on one
-    side. clean: undamaged real pictures; default: all undamaged cards that are not tested on. Raises CardError for what
-    cannot be read, and for test or drawn cards of classes that the real ones do not have.
+    Args:
+        config: Settings of the finder.
+        real: Folder of real cards with masks.
+        test: Folder of real cards to test on; None holds a share of the real cards out.
+        clean: Folder of undamaged real pictures; None takes all undamaged cards that are not tested on.
+        drawn: Folder of drawn cards.
+        group_by: Regular expression over file names for `splits.groups_of`; cards of a group stay on one side.
+        test_share: Share of the real cards to test on, 0 to 1.
+
+    Raises:
+        CardError: Cards cannot be read, or test or drawn cards have classes that the real cards lack.
     """
 
     def read(folder: str | Path, use_masks: bool = True) -> Cards:
@@ -56,7 +70,8 @@ def read_trial_data(
     if test is not None:
         tested = relabel(read(test), learned.label_names)
     else:
-        group_of = dict(zip(*_names_and_groups(real, group_by), strict=True))
+        cards = find_cards(real)
+        group_of = dict(zip([card.name for card in cards], groups_of(cards, group_by), strict=True))
         groups = [group_of[name] for name in learned.names]
         labels = [learned.label_names[label] if learned.label_names else None for label in learned.labels.tolist()]
         sides = split_groups(groups, labels, (1 - test_share, test_share))
@@ -69,25 +84,25 @@ def read_trial_data(
     return TrialData(learned, tested, pictures, relabel(read(drawn), learned.label_names) if drawn else None)
 
 
-def _names_and_groups(folder: str | Path, group_by: str | None) -> tuple[list[str], list[str]]:
-    cards = find_cards(folder)
-    return [card.name for card in cards], groups_of(cards, group_by)
-
-
 @dataclass(frozen=True)
 class Draw:
-    """One draw of real cards: so many of each class, the first of an order that the draw's number settles."""
+    """A random draw of real cards.
+
+    Args:
+        count: Number of cards of each class.
+        number: Number of the draw, which seeds it.
+    """
 
     count: int
     number: int
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """Name of its files."""
         return f"{self.count:03d}_{self.number}"
 
     def cards(self, real: Cards) -> Cards:
-        """The real cards of the draw: of a class with fewer, all. A larger count holds those of a smaller one."""
+        """Returns the drawn cards, all cards of a small class; a larger count includes the cards of a smaller one."""
         random = np.random.default_rng([self.number, 5])
         classes = range(max(1, len(real.label_names)))
         orders = [random.permutation(torch.nonzero(real.labels == label).flatten()) for label in classes]

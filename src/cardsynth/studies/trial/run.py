@@ -1,38 +1,43 @@
-"""Does synthetic data help? The same damage finder trained with it and without, on the same real cards, many times.
+"""Runs a trial of whether synthetic data helps: the same damage finder, trained with and without synthetic cards.
 
-A job trains one finder: an arm (what it learns from), a number of real cards of each class, a ratio of synthetic to
-real ones, and a draw, which picks the real cards. All arms of a draw share real cards, test cards and settings, so that
-arms are compared draw by draw. A generator learns from the real cards of its draw alone.
+A job trains one finder for an arm (the kinds of cards it learns from), a number of real cards per class, a ratio of
+synthetic to real cards, and a draw, which selects the real cards. All arms of a draw share real cards, test cards and
+settings, so arms are compared draw by draw. A generator learns from the real cards of its draw alone.
 """
 
 import json
 import os
+from collections import deque
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
-from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import CardError
-from cardsynth.core.runs import RunError
 from cardsynth.finder.figures import plain_figures
 from cardsynth.finder.train import damage_classes, train_finder
+from cardsynth.studies.folder import check_same, read_settings, run_jobs, write_json
 from cardsynth.studies.trial.arms import Sources, cards_of_arm, make_cards, train_generator
 from cardsynth.studies.trial.config import ARMS, FILTERED_FROM, GENERATED, TrialConfig
 from cardsynth.studies.trial.data import Draw, TrialData
 from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
-from cardsynth.util.processes import results_in_order
 
 RESULTS, GENERATORS, SYNTHETIC, SETTINGS = "results", "generators", "synthetic", "settings.json"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One finder to train: its arm, its draw of real cards, and its ratio of synthetic to real cards, 0 for none."""
+    """A finder to train.
+
+    Args:
+        arm: Name of its arm.
+        draw: Draw of the real cards.
+        ratio: Synthetic cards per real card; 0 for none.
+    """
 
     arm: str
     draw: Draw
@@ -40,17 +45,17 @@ class Job:
 
     @property
     def file(self) -> str:
-        """Name of its result's file."""
+        """Name of the file with its result."""
         return f"{self.arm}_{self.draw.name}_{self.ratio}.json"
 
 
 def kinds_of(arm: str, data: TrialData) -> tuple[str, ...]:
-    """The kinds of synthetic cards of an arm; drawn ones only where there are any."""
+    """Returns the kinds of synthetic cards of an arm; drawn cards only if there are any."""
     return tuple(kind for kind in ARMS[arm].kinds if kind != "drawn" or data.drawn is not None)
 
 
 def jobs_of(config: TrialConfig, data: TrialData) -> list[Job]:
-    """All finders of a trial, those of a draw together; arms of drawn or clean cards only where there are any."""
+    """Returns all finders of a trial, ordered by draw; arms of drawn or clean cards only if there are any."""
     possible = [
         arm
         for arm in config.arms
@@ -66,64 +71,63 @@ def jobs_of(config: TrialConfig, data: TrialData) -> list[Job]:
 
 
 def run_trial(config: TrialConfig, data: TrialData, out: str | Path, workers: int | None = None) -> list[dict]:
-    """Train and test all finders of a trial into a folder; what a stopped trial has done is kept. Returns the results.
+    """Trains and tests all finders of a trial; finished work of a stopped trial is kept.
 
-    First each draw's generator is trained and its synthetic cards made, then each finder, several at a time, each by
-    one thread. workers: how many; default: one for each core, and on a GPU one. Raises RunError for a folder that holds
-    a trial of other settings or other cards, and CardError for cards without masks or without damage.
+    First each draw's generator is trained and its synthetic cards are made, then the finders are trained.
+
+    Args:
+        config: Settings.
+        data: Cards to learn from and to test on.
+        out: Folder to write.
+        workers: Number of jobs at a time, each with one thread; None takes one per core, or one on a GPU.
+
+    Returns:
+        The results, as `read_results` returns them.
+
+    Raises:
+        RunError: The folder holds a trial of other settings or other cards.
+        CardError: Cards have no masks or no damage.
     """
     out = Path(out)
-    _check(data)
+    for name, cards in (("real", data.real), ("test", data.test)):
+        if not cards.has_mask or not (cards.pixels[:, 3] >= 128).any():
+            raise CardError(f"the {name} cards have no damage in their masks, and a trial is about finding it")
     _open_folder(out, config, data)
     if workers is None:
         workers = 1 if torch.cuda.is_available() else os.cpu_count() or 1
     missing = [job for job in jobs_of(config, data) if not (out / RESULTS / job.file).is_file()]
+    shared = {"config": config, "data": data, "out": out}
     draws = list(dict.fromkeys(job.draw for job in missing))
-    prepare = partial(_prepare, config=config, data=data, out=out)
-    train = partial(_run_job, config=config, data=data, out=out)
-    for says, work, items in (("Making synthetic cards", prepare, draws), ("Training finders", train, missing)):
-        bar = tqdm(results_in_order(work, items, workers, start=_one_thread), says, len(items), unit="job")
-        for _ in bar:
-            pass
+    deque(run_jobs(partial(_prepare, **shared), draws, workers, "Making synthetic cards", "job"), maxlen=0)
+    deque(run_jobs(partial(_run_job, **shared), missing, workers, "Training finders", "job"), maxlen=0)
     return read_results(out)
 
 
 def read_results(out: str | Path) -> list[dict]:
-    """The results of a trial so far: arm, count, ratio, draw, and figures on the test cards."""
+    """Returns the results of a trial so far: arm, count, ratio, draw, and figures on the test cards."""
     return [json.loads(path.read_text()) for path in sorted((Path(out) / RESULTS).glob("*.json"))]
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _check(data: TrialData) -> None:
-    for what, cards in (("real", data.real), ("test", data.test)):
-        if not cards.has_mask or not (cards.pixels[:, 3] >= 128).any():
-            raise CardError(f"the {what} cards have no damage in their masks, and a trial is about finding it")
-
-
 def _open_folder(out: Path, config: TrialConfig, data: TrialData) -> None:
+    """Writes the settings; raises RunError for a folder of another trial."""
     settings = {**json.loads(json.dumps(asdict(config))), "data": data.fingerprint}
-    path = out / SETTINGS
-    if path.is_file():
-        there = json.loads(path.read_text())
-        other = sorted(name for name in settings if there.get(name) != settings[name])
-        # More arms, counts, ratios or draws may be asked of a trial; what was done stays comparable.
-        fixed = [name for name in other if name not in ("arms", "counts", "ratios", "draws")]
-        if fixed:
-            raise RunError(
-                f"{out} holds a trial with other {', '.join(fixed)}; go on with those, or choose another folder"
-            )
-    elif out.exists() and any(out.iterdir()):
-        raise RunError(f"{out} holds other files and no trial; choose another folder")
-    write_atomically(path, (json.dumps({**settings, **describe_environment()}, indent=2) + "\n").encode())
+    # More arms, counts, ratios or draws may be added to a trial; finished results stay comparable.
+    fixed = settings.keys() - {"arms", "counts", "ratios", "draws"}
+    check_same(out, "trial", read_settings(out / SETTINGS, "trial"), settings, fixed)
+    write_json(out / SETTINGS, {**settings, **describe_environment()})
 
 
 def synthetic_cards(out: str | Path, draw: Draw, kind: str, real: Cards) -> Cards:
-    """The synthetic cards of a kind that a trial made of a draw, with the classes of its real cards.
+    """Loads synthetic cards that a trial has made.
 
-    Raises FileNotFoundError where it has made none.
+    Args:
+        out: Folder of the trial.
+        draw: The draw.
+        kind: Kind of synthetic cards.
+        real: Real cards of the draw, whose classes they have.
+
+    Raises:
+        FileNotFoundError: The trial has not made any yet.
     """
     count, path = max(_pools(Path(out), draw, kind), default=(0, None))
     if not count:
@@ -132,13 +136,13 @@ def synthetic_cards(out: str | Path, draw: Draw, kind: str, real: Cards) -> Card
 
 
 def _pools(out: Path, draw: Draw, kind: str) -> list[tuple[int, Path]]:
-    """Files of synthetic cards of a kind and a draw, each after the number of cards that was asked for."""
+    """Returns the files of synthetic cards of a kind and a draw, each with its number of cards."""
     files = (out / SYNTHETIC).glob(f"{draw.name}_{kind}_*.safetensors")
     return [(int(path.stem.split("_")[-1]), path) for path in files]
 
 
 def _prepare(draw: Draw, config: TrialConfig, data: TrialData, out: Path) -> None:
-    """Train the generator of a draw and make its synthetic cards, as many as the largest ratio takes."""
+    """Trains the generator of a draw and makes its synthetic cards, enough for the largest ratio."""
     sources = Sources(draw.cards(data.real), data.clean, data.drawn)
     count, run = max(config.ratios) * len(sources.real), out / GENERATORS / draw.name
     kinds = {kind for arm in config.arms for kind in kinds_of(arm, data)}
@@ -151,19 +155,19 @@ def _prepare(draw: Draw, config: TrialConfig, data: TrialData, out: Path) -> Non
         if kind in GENERATED:
             train_generator(config.generator.replace(seed=draw.number), sources.real, run)
         generated = synthetic_cards(out, draw, "generated", sources.real) if kind == "filtered" else None
-        made = make_cards(kind, sources, number, draw.number, run, generated)
+        cards = make_cards(kind, sources, number, draw.number, run, generated)
         path = out / SYNTHETIC / f"{draw.name}_{kind}_{number}.safetensors"
-        write_atomically(path, save({"pixels": made.pixels.contiguous(), "labels": made.labels.contiguous()}))
+        write_atomically(path, save({"pixels": cards.pixels.contiguous(), "labels": cards.labels.contiguous()}))
 
 
 def _run_job(job: Job, config: TrialConfig, data: TrialData, out: Path) -> None:
-    """Train and test one finder, and write its result."""
+    """Trains and tests a finder and writes its result."""
     real = job.draw.cards(data.real)
-    made = {kind: synthetic_cards(out, job.draw, kind, real) for kind in kinds_of(job.arm, data)}
+    by_kind = {kind: synthetic_cards(out, job.draw, kind, real) for kind in kinds_of(job.arm, data)}
     sources = Sources(real, data.clean, data.drawn)
-    cards, synthetic = cards_of_arm(ARMS[job.arm], sources, made, job.ratio * len(real))
+    cards, synthetic = cards_of_arm(ARMS[job.arm], sources, by_kind, job.ratio * len(real))
     labels = damage_classes(data.real)
     finder = train_finder(replace(config.finder, seed=job.draw.number), cards, synthetic, labels, progress=False)
     figures = plain_figures(finder, data.test)
     result = {"arm": job.arm, "count": job.draw.count, "ratio": job.ratio, "draw": job.draw.number, **figures}
-    write_atomically(out / RESULTS / job.file, (json.dumps(result) + "\n").encode())
+    write_json(out / RESULTS / job.file, result, indent=None)

@@ -1,25 +1,31 @@
-"""What a trial shows: each arm beside real cards alone, draw by draw, in a table, with a sentence that says it."""
+"""Gains of a trial: each arm compared with real cards alone on the same draws, as a table and in sentences."""
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import stats
+import pandas as pd
 
-from cardsynth.evaluation.metrics import Figure
+from cardsynth.studies.report import render
 from cardsynth.studies.trial.config import ARMS
+from cardsynth.util.intervals import Figure, mean_figure, paired_difference
+from cardsynth.util.tables import markdown_table
 
-POINTS = 100  # IoU is shown in points of a hundred
+POINTS = 100  # shares are shown in points of a hundred
 
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """An arm at a count of real cards a class and a ratio (0: no synthetic cards), over `draws` draws.
+    """Figures of an arm at a count of real cards per class and a ratio.
 
-    value: mean over draws, with its interval of 95 % (Student's t); gain: mean difference to real cards alone on the
-    same draws, and gain_over_pasted: to copy-paste of the same ratio, where that was run. None where draws are too few.
+    Args:
+        arm: Name of the arm.
+        count: Real cards per class.
+        ratio: Synthetic cards per real card; 0 for an arm without synthetic cards.
+        draws: Number of draws.
+        value: Mean over draws with its 95% interval by Student's t; the interval is NaN for a single draw.
+        gain: Mean difference from real cards alone on the same draws; None for fewer than two draws.
+        gain_over_pasted: Mean difference from pasted damage at the same ratio; None if there are too few draws.
     """
 
     arm: str
@@ -30,99 +36,79 @@ class ArmFigures:
     gain: Figure | None
     gain_over_pasted: Figure | None
 
+    @property
+    def sure(self) -> int:
+        """1 if the arm gains over real cards alone with certainty, -1 if it loses, else 0."""
+        return 0 if self.gain is None else int(self.gain.low > 0) - int(self.gain.high < 0)
+
+    @property
+    def name(self) -> str:
+        """Arm and ratio, as Markdown."""
+        return f"`{self.arm}` ({self.ratio} to 1)" if self.ratio else f"`{self.arm}`"
+
 
 def arm_figures(results: Sequence[dict], measure: str = "mean_iou") -> list[ArmFigures]:
-    """Figures of each arm, count and ratio of a trial's results; `measure`: mean_iou, any_iou or map50."""
-    by_draw: dict[tuple[str, int, int], dict[int, float]] = defaultdict(dict)
-    for result in results:
-        by_draw[result["arm"], result["count"], result["ratio"]][result["draw"]] = result[measure]
+    """Summarises the results of a trial over its draws.
+
+    Args:
+        results: One object per trained finder, with `arm`, `count`, `ratio`, `draw` and its measures.
+        measure: `mean_iou`, `any_iou` or `map50`.
+
+    Returns:
+        Figures of each arm and ratio, by count of real cards and in the order of `ARMS`.
+    """
+    table = pd.DataFrame(results, columns=["arm", "count", "ratio", "draw", measure])
+    groups = table.set_index("draw").groupby(["count", "arm", "ratio"])[measure]
+    by_draw = {key: values.to_dict() for key, values in groups}
     order = list(ARMS)
-    found = []
-    for (arm, count, ratio), values in sorted(
-        by_draw.items(), key=lambda item: (item[0][1], order.index(item[0][0]), item[0][2])
-    ):
-        real, pasted = by_draw.get(("real", count, 0), {}), by_draw.get(("pasted", count, ratio), {})
-        found.append(
-            ArmFigures(
-                arm=arm,
-                count=count,
-                ratio=ratio,
-                draws=len(values),
-                value=_mean(list(values.values())),
-                gain=_paired(values, real) if arm != "real" else None,
-                gain_over_pasted=_paired(values, pasted) if arm not in ("real", "pasted") else None,
-            )
-        )
-    return found
+    figures = []
+    for count, arm, ratio in sorted(by_draw, key=lambda key: (key[0], order.index(key[1]), key[2])):
+        values = by_draw[count, arm, ratio]
+        real, pasted = by_draw.get((count, "real", 0), {}), by_draw.get((count, "pasted", ratio), {})
+        gain = paired_difference(values, real) if arm != "real" else None
+        over_pasted = paired_difference(values, pasted) if arm not in ("real", "pasted") else None
+        figures.append(ArmFigures(arm, count, ratio, len(values), _mean(list(values.values())), gain, over_pasted))
+    return figures
 
 
 def _mean(values: Sequence[float]) -> Figure:
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Figure(mean, math.nan, math.nan)
-    reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    return Figure(mean, mean - reach, mean + reach)
-
-
-def _paired(values: dict[int, float], others: dict[int, float]) -> Figure | None:
-    both = sorted(values.keys() & others.keys())
-    return _mean([values[draw] - others[draw] for draw in both]) if len(both) > 1 else None
+    return mean_figure(values, student=True) if len(values) > 1 else Figure(values[0], math.nan, math.nan)
 
 
 def summary_table(figures: Sequence[ArmFigures], measure: str = "mean IoU") -> str:
-    """A Markdown table in points of a hundred, brackets hold 95 %."""
-    lines = [
-        f"| real a class | learned from | synthetic to real | draws | {measure} | over real only | over pasted |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for one in figures:
-        gains = " | ".join(_points(gain, sign=True) for gain in (one.gain, one.gain_over_pasted))
-        ratio = one.ratio or ""
-        lines.append(f"| {one.count} | {ARMS[one.arm].says} | {ratio} | {one.draws} | {_points(one.value)} | {gains} |")
-    return "\n".join(lines)
+    """Returns a Markdown table of figures in points of a hundred, with 95% intervals in brackets.
+
+    Args:
+        figures: Figures of all arms.
+        measure: Name of the measure in the table's head.
+    """
+    names = ["real a class", "learned from", "synthetic to real", "draws", measure, "over real only", "over pasted"]
+    return markdown_table(
+        names,
+        [
+            (
+                *(arm.count, ARMS[arm.arm].text, arm.ratio or "", arm.draws, _points(arm.value)),
+                *(_points(gain, sign="+") for gain in (arm.gain, arm.gain_over_pasted)),
+            )
+            for arm in figures
+        ],
+    )
 
 
-def _points(figure: Figure | None, sign: bool = False) -> str:
+def _points(figure: Figure | None, sign: str = "") -> str:
     if figure is None:
         return ""
-    plus = "+" if sign else ""
-    text = f"{POINTS * figure.value:{plus}.1f}"
-    if math.isnan(figure.low):
-        return text
-    return f"{text} [{POINTS * figure.low:{plus}.1f}, {POINTS * figure.high:{plus}.1f}]"
+    value, low, high = (f"{POINTS * end:{sign}.1f}" for end in (figure.value, figure.low, figure.high))
+    return value if math.isnan(figure.low) else f"{value} [{low}, {high}]"
 
 
 def what_it_shows(figures: Sequence[ArmFigures]) -> list[str]:
-    """A sentence for each count of real cards: which arms gain or lose for certain, and which is best; or that none do.
+    """Returns a sentence for each count of real cards: which arms gain or lose with certainty, and the best one.
 
-    With several arms at 95 % each, one in twenty seems to gain or lose by chance alone: the sentence says how many were
-    looked at.
+    With several arms at 95% each, one in twenty seems to gain or lose by chance, so the sentence also gives the number
+    of arms compared.
+
+    Args:
+        figures: Figures of all arms.
     """
-    sentences = []
-    for count in sorted({one.count for one in figures}):
-        compared = [one for one in figures if one.count == count and one.gain is not None]
-        if not compared:
-            sentences.append(f"With {count} real cards a class there is nothing to compare yet.")
-            continue
-        gaining = [one for one in compared if one.gain.low > 0]
-        losing = [one for one in compared if one.gain.high < 0]
-        parts = []
-        if gaining:
-            best = max(gaining, key=lambda one: one.gain.value)
-            parts.append(f"{_names(gaining)} gain; most does {_name(best)}, {_points(best.gain, sign=True)} points")
-        if losing:
-            parts.append(f"{_names(losing)} lose")
-        if not parts:
-            parts.append("no arm shows a gain or a loss")
-        sentences.append(
-            f"With {count} real cards a class, of {len(compared)} ways to add synthetic cards: {'; '.join(parts)}."
-        )
-    return sentences
-
-
-def _name(one: ArmFigures) -> str:
-    return f"`{one.arm}` ({one.ratio} to 1)" if one.ratio else f"`{one.arm}`"
-
-
-def _names(several: Sequence[ArmFigures]) -> str:
-    return ", ".join(_name(one) for one in several)
+    return render("trial_sentences.md", figures=figures, points=_points).splitlines()
