@@ -44,7 +44,13 @@ answers["equal"] = unet.keys() == trained.keys() and all(torch.equal(unet[key], 
 """)
     repository = place.hub.repositories["models", "alice/plain"]
     assert repository.private
-    assert repository.messages == ["initial commit", "Upload plain with cardsynth", "Second"]
+    assert repository.messages == [
+        "initial commit",
+        "Upload plain with cardsynth",
+        "Upload plain with cardsynth (README.md)",
+        "Second",
+        "Second (README.md)",
+    ]
     readme = repository.files["README.md"].decode()
     assert {k: v for k, v in repository.files.items() if k not in ("README.md", ".gitattributes")} == uploaded_part(
         place.plain
@@ -135,7 +141,7 @@ attempt("malformed", lambda: pull_run("runs/alice/nothing"))
 """)
     assert answers["open"] == f"{place.hub.url}/alice/open"
     assert "exists and is public. Nothing was uploaded." in answers["private"]
-    assert len(place.hub.repositories["models", "alice/open"].commits) == 2
+    assert len(place.hub.repositories["models", "alice/open"].commits) == 3  # the first push: folder, then README.md
     assert "does not accept the token" in answers["wrong token"]
     assert "hf auth login" in answers["wrong token"]
     assert "Try again with:\n  cardsynth push --run plain --repo-id alice/x" in answers["wrong token"]
@@ -144,7 +150,7 @@ attempt("malformed", lambda: pull_run("runs/alice/nothing"))
     assert answers["forbidden"].endswith("cardsynth push --run 'full run' --repo-id bob/x --private")
     assert "has no alice/nothing" in answers["missing"]
     assert "no run folder alice/nothing" in answers["missing"]
-    assert "no Hub id" in answers["malformed"]
+    assert "'runs/alice/nothing' is no repository id" in answers["malformed"]
     assert all(answer.startswith("HubError") for name, answer in answers.items() if name != "open")
     without = client('attempt("push", lambda: push_run("plain", "alice/x"))', token=None)["push"]
     assert without.startswith("HubError")

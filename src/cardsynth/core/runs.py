@@ -18,6 +18,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DMode
 
 from cardsynth.core.base_config import RunConfig
 from cardsynth.core.config import TrainingConfig, load_config, save_config
+from cardsynth.core.kind import DIFFUSION, diffusion_kind
 from cardsynth.util.files import read_object, replace_folder, write_atomically
 
 VERSIONS_OF = ("cardsynth", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "datasets")
@@ -231,8 +232,8 @@ def _git_commit() -> str | None:
 
 
 def build_manifest(config: RunConfig, cards: Any) -> dict[str, Any]:
-    """What a reader needs to place a run: classes, data, versions, commit, seed, machine."""
-    return {
+    """What a reader needs to place a run: kind, classes, data, versions, commit, seed, machine."""
+    manifest = {
         "labels": list(cards.label_names),
         "mask": cards.has_mask,
         "numbers": cards.ranges(config.conditions) if config.conditions else {},
@@ -251,6 +252,7 @@ def build_manifest(config: RunConfig, cards: Any) -> dict[str, Any]:
         "steps": 0,
         "wall_time_s": 0.0,
     }
+    return manifest | diffusion_kind(manifest, vars(config))
 
 
 def _hash_of_darkness(cards: Any) -> str:
@@ -259,7 +261,7 @@ def _hash_of_darkness(cards: Any) -> str:
 
 def check_resumable(run: Path, config: Any, manifest: dict[str, Any], may_change: Collection[str] = MAY_CHANGE) -> None:
     """Raise RunError unless a run can go on with these settings, and with the cards that the manifest describes."""
-    kind, wanted = (one.get("kind", "diffusion") for one in (read_manifest(run), manifest))
+    kind, wanted = (one.get("kind", DIFFUSION) for one in (read_manifest(run), manifest))
     if kind != wanted:
         raise RunError(f"{run} is another kind of run ({kind}, not {wanted}); choose another folder")
     old = load_config(run / "settings.json", type(config)())

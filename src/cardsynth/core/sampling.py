@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
-from cardsynth.baselines.model import CARDS_AT_ONCE, BaselineModel, is_baseline, load_baseline
+from cardsynth.baselines.model import CARDS_AT_ONCE, NETS, BaselineModel, is_baseline, load_baseline
 from cardsynth.cards.dials import choose_numbers
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardError, CardWriter
@@ -21,8 +21,8 @@ from cardsynth.cards.numbers import Numbers
 from cardsynth.core.config import check_interval
 from cardsynth.core.denoise import Recipe, cards_at_once, draw_cards, try_out
 from cardsynth.core.diffusion import build_sampler
+from cardsynth.core.kind import DIFFUSION
 from cardsynth.core.runs import RunError, TrainedModel, load_model
-from cardsynth.hub.kinds import BASELINES, DIFFUSION_MODEL
 from cardsynth.hub.push_pull import pull_run
 from cardsynth.painting.veils import KnownCards
 from cardsynth.render.damage.stains import mask_boxes
@@ -59,7 +59,7 @@ def open_model(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     name = "" if Path(model).is_dir() else str(model)
-    run = pull_run(model, revision=revision, kinds=(DIFFUSION_MODEL, *BASELINES.values()))
+    run = pull_run(model, revision=revision, kinds=(DIFFUSION, *NETS))
     if not is_baseline(run):
         return load_model(run, name=name, device=device, ema_decay=ema_decay)
     if ema_decay is not None:

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import nn
 
-from cardsynth.core.runs import FINDER, RunError, describe_environment, is_finder, read_manifest
+from cardsynth.core.runs import RunError, describe_environment, is_finder, read_manifest
 from cardsynth.finder.config import FinderConfig
+from cardsynth.finder.kind import finder_kind
 from cardsynth.util.files import replace_folder, write_atomically
 
 DAMAGE = "damage"  # the one class of a finder whose cards have no classes
@@ -136,8 +137,9 @@ def save_finder(finder: DamageFinder, run: str | Path, manifest: dict[str, Any])
     run = Path(run)
     temporary = run.with_name(f".{run.name}.tmp")
     finder.net.save_pretrained(temporary)
-    (temporary / "README.md").unlink()  # huggingface_hub's, which says less than `finder_card`
-    known = {"kind": FINDER, "labels": list(finder.labels), **manifest, **describe_environment()}
+    (temporary / "README.md").unlink()  # huggingface_hub's, which says less than the model card of `hub`
+    kind = finder_kind(finder.config, finder.labels)
+    known = {**kind, "labels": list(finder.labels), **manifest, **describe_environment()}
     for name, values in (("settings.json", asdict(finder.config)), ("manifest.json", known)):
         write_atomically(temporary / name, (json.dumps(values, indent=2) + "\n").encode())
     replace_folder(temporary, run)

@@ -18,7 +18,6 @@ from cardsynth.cards.folder import CardWriter
 from cardsynth.core.config import save_config
 from cardsynth.core.recorder import Recorder, TrainingStep
 from cardsynth.core.runs import (
-    TEXT,
     RunError,
     check_resumable,
     checkpoints,
@@ -40,6 +39,7 @@ from cardsynth.text.data import (
     read_captioned,
 )
 from cardsynth.text.draw import LORA, TextDrawing, draw_pictures, pixels_of, prompt_grid
+from cardsynth.text.kind import text_kind
 from cardsynth.text.learner import Encoded, TextLearner, save_adapters
 from cardsynth.text.model import DTYPES, open_base, text_encoders
 from cardsynth.util.device import build_accelerator, used_memory_mb
@@ -84,7 +84,7 @@ class TextTrainer:
     def _manifest(self, pictures: CaptionedPictures) -> dict[str, Any]:
         source = Path(pictures.source)
         return {
-            "kind": TEXT,
+            **text_kind(self.config, self.drawing.size),
             "base_model": self.config.base_model,
             "base_weights": digest_of(self.pipeline.unet)[:12],
             "trigger": self.config.trigger,
