@@ -92,7 +92,7 @@ def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
     models = sorted({plain(row["model"]) for row in rows if row.get("model")})
     painted = any(row.get("source") for row in rows)
     drawn = any(row.get("seed") is not None for row in rows)
-    shown = ", ".join(f'cards[0]["{column}"]' for column in ("image", "mask", "label") if column in columns)
+    loaded = ", ".join(f'cards[0]["{column}"]' for column in ("image", "mask", "label") if column in columns)
     front = {
         "pretty_name": title,
         "task_categories": [task for column, task in TASKS.items() if column in columns] or None,
@@ -107,7 +107,7 @@ def cards_card(folder: Path, *, repo_id: str | None = None) -> str:
         classes=dict(sorted(classes.items())),
         counted="cards",
         columns=columns,
-        code=f'cards = load_dataset("{repo_id}", split="train")\n{shown}',
+        code=f'cards = load_dataset("{repo_id}", split="train")\n{loaded}',
         models=models,
         painted=painted,
     )

@@ -59,9 +59,9 @@ class Upload:
         root = self.folder.resolve()
         names = (path.relative_to(self.folder).as_posix() for path in sorted(self.folder.rglob("*")) if path.is_file())
         files = [self.folder / name for name in filter_repo_objects(names, ignore_patterns=self.ignored)]
-        if outside := [file for file in files if not file.resolve().is_relative_to(root)]:
+        if links := [file for file in files if not file.resolve().is_relative_to(root)]:
             raise HubError(
-                f"{outside[0]} is a link that leads out of {self.folder}. Nothing was uploaded. Copy or remove it."
+                f"{links[0]} is a link that leads out of {self.folder}. Nothing was uploaded. Copy or remove it."
             )
         return files
 
@@ -95,8 +95,8 @@ def push_run(
         HubError: If the folder is not a complete run or the upload fails. The message says how to try again.
     """
     upload = Upload(Path(run).expanduser(), repo_id, "model", private, token, commit_message, tag)
-    about = _read(describe_run, upload.folder)
-    _require(upload.folder, dict.fromkeys((*about["files"], *RUN_FILES)), "complete run folder")
+    manifest = _read(describe_run, upload.folder)
+    _require(upload.folder, dict.fromkeys((*manifest["files"], *RUN_FILES)), "complete run folder")
     _read(model_card, upload.folder)
     upload.files()
     return _push(upload, model_card)
@@ -218,11 +218,11 @@ def _create_tag(api: HfApi, tag: str, repo_id: str, repo_type: str) -> None:
 
 
 def _check_pictures(folder: Path, metadata: Path, files: list[Path]) -> None:
-    present = {file.relative_to(folder).as_posix() for file in files}
-    named = [row[key] for row in _read(read_metadata, metadata) for key in picture_keys(row)]
-    if not named:
+    uploaded = {file.relative_to(folder).as_posix() for file in files}
+    picture_names = [row[key] for row in _read(read_metadata, metadata) for key in picture_keys(row)]
+    if not picture_names:
         raise HubError(f"{folder} is no card folder: no row of {metadata.name} has a file_name. Nothing was uploaded.")
-    if missing := [name for name in named if name not in present]:
+    if missing := [name for name in picture_names if name not in uploaded]:
         raise HubError(
             f"{folder} is not complete: {metadata.name} names {len(missing)} file(s) that are not in the folder,"
             f" {_some(missing)}. Nothing was uploaded. Restore them, or remove their rows."
@@ -230,13 +230,13 @@ def _check_pictures(folder: Path, metadata: Path, files: list[Path]) -> None:
 
 
 def _check_run(folder: Path, kinds: tuple[str, ...], origin: str) -> Path:
-    about = _read(describe_run, folder)
-    description = f"run folder of kind {' or '.join(kinds) or about['kind']}{origin}"
-    if kinds and about["kind"] not in kinds:
+    manifest = _read(describe_run, folder)
+    description = f"run folder of kind {' or '.join(kinds) or manifest['kind']}{origin}"
+    if kinds and manifest["kind"] not in kinds:
         _require(folder, ("manifest.json",), description)
-        found = f"{folder} holds a model of kind {about['kind']}"
-        raise HubError(f"{found}, but a {description} is wanted here. {about['use']}".rstrip())
-    _require(folder, about["files"], description)
+        content = f"a model of kind {manifest['kind']}"
+        raise HubError(f"{folder} holds {content}, but a {description} is wanted here. {manifest['use']}".rstrip())
+    _require(folder, manifest["files"], description)
     return folder
 
 
