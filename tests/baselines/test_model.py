@@ -15,7 +15,7 @@ from cardsynth.core.runs import RunError, read_log, read_manifest
 from cardsynth.core.sampling import generate, write_cards
 from cardsynth.doctor.diagnosis import diagnose
 from cardsynth.doctor.estimate import estimate_run
-from cardsynth.hub.kinds import kind_of
+from cardsynth.hub.model_card import model_card
 from cardsynth.hub.push_pull import HubError, pull_run
 from cardsynth.models import get_preset, open_model
 from cardsynth.painting.paint import damage_labels
@@ -188,11 +188,11 @@ def test_commands_train_and_generate(cardsynth, card_folder, tmp_path):
 
 def test_a_run_is_told_on_the_hub(run, model):
     manifest = read_manifest(run)
-    text = kind_of(run).readme(run, repo_id="me/cards")
+    text = model_card(run, repo_id="me/cards")
     assert f"{manifest['parameters']:,}" in text
     assert "cardsynth generate --model me/cards --seeds 0-63 --label WHITE_MARKS" in text
     assert "CLEAN, FULL_CARD, LIGHT, SMALL, WHITE_MARKS" in text
-    assert pull_run(run, kinds=(kind_of(run),)) == run
+    assert pull_run(run, kinds=(manifest["kind"],)) == run
     sampled = sum(value.numel() for value in model.net.parameters())
     assert manifest["parameters"] == sampled
 

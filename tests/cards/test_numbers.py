@@ -289,7 +289,7 @@ def test_rows_say_what_was_asked_for(run, tmp_path, monkeypatch):
     asked, free = (json.loads(line) for line in (tmp_path / "metadata.jsonl").read_text().splitlines())
     assert (asked["covered"], asked["darkness"]) == (0.8, 50)
     assert not {"covered", "darkness"} & set(free)
-    assert "asked" in cards_card(tmp_path)
+    assert "requested" in cards_card(tmp_path)
     assert read_cards(tmp_path, SMOKE.reading).darkness[0] == 50
 
 

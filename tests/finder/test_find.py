@@ -110,5 +110,5 @@ def test_the_commands_train_test_and_find(card_folder, scans, tmp_path, monkeypa
         run("train-finder", "--data", card_folder, "--out", finder, *small)
     run("find", scans, "--model", finder, "--out", tmp_path / "found", "--confidence", 0)
     assert len(read_metadata(tmp_path / "found/metadata.jsonl")) == 3
-    with pytest.raises(SystemExit, match="no run folder of a damage finder"):
+    with pytest.raises(SystemExit, match="no run folder of kind damage finder"):
         run("find", scans, "--model", card_folder, "--out", tmp_path / "other")

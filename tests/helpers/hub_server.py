@@ -47,7 +47,9 @@ class Hub(ThreadingHTTPServer):
     """A Hub on a free local port, in a thread; `with Hub({token: user}) as hub` starts and stops it.
 
     `repositories` is keyed by ("models" | "datasets", "user/name"). `puts_before_death` = n lets n LFS uploads in and
-    then drops every connection until it is None again. `status` answers every request with that code.
+    then drops every connection until it is None again. `status` answers every request with that code, and
+    `commit_statuses` the next commits with theirs; `retry_after` is what a refusal says to wait, in seconds.
+    `lfs_suffixes`: files that are uploaded before the commit; all others travel inside it.
     """
 
     daemon_threads = True
@@ -60,6 +62,9 @@ class Hub(ThreadingHTTPServer):
         self.lfs: dict[str, bytes] = {}
         self.puts_before_death: int | None = None
         self.status: int | None = None
+        self.commit_statuses: list[int] = []
+        self.retry_after = 0
+        self.lfs_suffixes: tuple[str, ...] = LFS_SUFFIXES
 
     def __enter__(self) -> "Hub":
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -103,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
                     return
             raise Refusal(404, f"no route for {self.command} {self.path_only}", "EntryNotFound")
         except Refusal as refusal:
-            headers = {"X-Error-Message": refusal.message, "Retry-After": "0"}
+            headers = {"X-Error-Message": refusal.message, "Retry-After": str(self.server.retry_after)}
             if refusal.code:
                 headers["X-Error-Code"] = refusal.code
             body = json.dumps({"error": refusal.message, "errors": [{"message": refusal.message}]}).encode()
@@ -180,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
     def preupload(self, kind: str, repo_id: str) -> None:
         self.repository(kind, repo_id, write=True)
         paths = [file["path"] for file in json.loads(self.body)["files"]]
-        modes = {path: "lfs" if path.endswith(LFS_SUFFIXES) else "regular" for path in paths}
+        modes = {path: "lfs" if path.endswith(self.server.lfs_suffixes) else "regular" for path in paths}
         self.send_json({"files": [{"path": p, "uploadMode": m, "shouldIgnore": False} for p, m in modes.items()]})
 
     def lfs_batch(self, kind: str | None, repo_id: str) -> None:
@@ -211,6 +216,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def commit(self, kind: str, repo_id: str) -> None:
         repository = self.repository(kind, repo_id, write=True)
+        status = self.server.commit_statuses.pop(0) if self.server.commit_statuses else 200
+        if status != 200:
+            raise Refusal(status, "the test asked for it")
         files, message = dict(repository.files), ""
         for line in self.body.splitlines():
             entry = json.loads(line)

@@ -5,7 +5,7 @@ from evaluations import made
 from huggingface_hub import ModelCard
 from tiny_folders import make_cards, make_run, write_json
 
-from cardsynth.hub.model_card import cards_card, model_card
+from cardsynth.hub.model_card import cards_card, describe_run, model_card
 
 
 def front_matter(text: str) -> dict:
@@ -67,3 +67,57 @@ def test_cards_card_tells_where_the_cards_come_from(tmp_path):
     assert front_matter(text)["license"] == "unknown"
     assert "a%20card.png" in text
     assert "not recorded" in text
+
+
+def test_runs_of_0_1_0_are_described_by_what_they_hold(tmp_path):
+    run = make_run(tmp_path / "run", ("LIGHT", "SMALL"), mask=True)
+    about = describe_run(run)
+    assert about["kind"] == "diffusion"
+    assert all(any(run.glob(pattern)) for pattern in about["files"])
+    finder = tmp_path / "finder"
+    finder.mkdir()
+    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
+    figures = dict.fromkeys(("mean_iou", "any_iou", "map50", "map50_95"), interval)
+    write_json(
+        finder / "manifest.json",
+        {"kind": "damage finder", "figures": figures | {"count": 1234, "iou": {"LIGHT": 0.25}}, "seed": 0},
+    )
+    write_json(finder / "settings.json", {"height": 16, "decoder_channels": [8, 8]})
+    about = describe_run(finder)
+    assert about["files"] == ["*/*.safetensors", "settings.json", "manifest.json"]
+    (finder / "model.safetensors").write_bytes(b"")
+    assert describe_run(finder)["files"][0] == "*.safetensors"
+    text = model_card(finder, repo_id="me/finder")
+    ModelCard(text)
+    assert "A model of kind damage finder" in text
+    assert "On 1,234 cards" in text
+    assert "| map50 | 0.500 [0.400, 0.600] |" in text
+    assert "| IoU of LIGHT | 0.250 |" in text
+    assert "| seed | 0 |" in text
+    assert "| decoder_channels | 8, 8 |" in text
+    assert "## Use" not in text
+
+
+def test_a_manifest_gives_its_model_card_the_words(tmp_path):
+    run = make_run(tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    card = {"summary": "A new kind.", "usage": "open {repo_id} with {braces}", "limits": "None.", "tags": ["new"]}
+    card |= {"library_name": "mine"}
+    others = {"kind": "new", "card": card, "base_model": "/home/alice/base", "git_commit": "abc"}
+    data = {"count": 8, "captions": 3, "buckets": {"40x24": 8}}
+    numbers = {"covered": {"LIGHT": [0.1, 0.25]}}
+    write_json(run / "manifest.json", manifest | others | {"data": data, "numbers": numbers})
+    text = model_card(run, repo_id="me/new")
+    assert front_matter(text) == {"library_name": "mine", "license": "other", "tags": ["new"]}
+    for part in (
+        "A new kind.",
+        "open me/new with {braces}",
+        "## Intended use and limits\nNone.",
+        "builds on `base`:",
+        "8 pictures with 3 different captions, resized without distortion.",
+        "| size (height x width) | pictures |\n| --- | --- |\n| 40x24 | 8 |",
+        "| number | class | in training |\n| --- | --- | --- |\n| covered | LIGHT | 0.1 to 0.25 |",
+        "| git commit | abc |",
+    ):
+        assert part in text
+    assert "/home/alice" not in text

@@ -1,10 +1,12 @@
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hub_client import TOKEN, hub_client
-from hub_server import Hub
+from hub_server import LFS_SUFFIXES, Hub
+from PIL import Image
 from tiny_folders import contents, make_cards, make_run, uploaded_part
 
 from cardsynth.formats.export import export_cards
@@ -45,7 +47,13 @@ answers["equal"] = unet.keys() == trained.keys() and all(torch.equal(unet[key], 
 """)
     repository = place.hub.repositories["models", "alice/plain"]
     assert repository.private
-    assert repository.messages == ["initial commit", "Upload plain with cardsynth", "Second"]
+    assert repository.messages == [
+        "initial commit",
+        "Upload plain with cardsynth",
+        "Upload plain with cardsynth (README.md)",
+        "Second",
+        "Second (README.md)",
+    ]
     readme = repository.files["README.md"].decode()
     assert {k: v for k, v in repository.files.items() if k not in ("README.md", ".gitattributes")} == uploaded_part(
         place.plain
@@ -140,7 +148,7 @@ attempt("malformed", lambda: pull_run("runs/alice/nothing"))
 """)
     assert answers["open"] == f"{place.hub.url}/alice/open"
     assert "exists and is public. Nothing was uploaded." in answers["private"]
-    assert len(place.hub.repositories["models", "alice/open"].commits) == 2
+    assert len(place.hub.repositories["models", "alice/open"].commits) == 3  # the first push: folder, then README.md
     assert "does not accept the token" in answers["wrong token"]
     assert "hf auth login" in answers["wrong token"]
     assert "Try again with:\n  cardsynth push --run plain --repo-id alice/x" in answers["wrong token"]
@@ -149,7 +157,7 @@ attempt("malformed", lambda: pull_run("runs/alice/nothing"))
     assert answers["forbidden"].endswith("cardsynth push --run 'full run' --repo-id bob/x --private")
     assert "has no alice/nothing" in answers["missing"]
     assert "no run folder alice/nothing" in answers["missing"]
-    assert "no Hub id" in answers["malformed"]
+    assert "'runs/alice/nothing' is no repository id" in answers["malformed"]
     assert all(answer.startswith("HubError") for name, answer in answers.items() if name != "open")
     without = client('attempt("push", lambda: push_run("plain", "alice/x"))', token=None)["push"]
     assert without.startswith("HubError")
@@ -194,6 +202,51 @@ with patch("huggingface_hub.utils._http.time.sleep"):
     assert contents(place.full) == before
 
 
+def test_too_many_requests_are_refused_with_the_time_to_wait(place, client):
+    place.hub.status, place.hub.retry_after = 429, 17
+    try:
+        answer = client("""
+from unittest.mock import patch
+with patch("huggingface_hub.utils._http.time.sleep"):
+    attempt("push", lambda: push_run("plain", "alice/busy", tag="v 1"))
+""")["push"]
+    finally:
+        place.hub.status, place.hub.retry_after = None, 0
+    assert answer.startswith("HubError")
+    assert "(429). Wait 17 s." in answer
+    assert answer.endswith("cardsynth push --run plain --repo-id alice/busy --tag 'v 1'")
+
+
+def test_a_large_upload_is_split_into_commits_and_resumed(place, client):
+    """With hf_xet, huggingface_hub commits 250 files at a time, waits when told to, and resumes where it stopped."""
+    cards, hub = place.folder / "many", place.hub
+    cards.mkdir()
+    rows = []
+    for number in range(300):
+        Image.new("RGB", (1, 1), (number % 256, 0, 0)).save(cards / f"{number:03d}.png")
+        rows.append(json.dumps({"file_name": f"{number:03d}.png"}) + "\n")
+    (cards / "metadata.jsonl").write_text("".join(rows))
+    push = """
+from unittest.mock import patch
+with patch("huggingface_hub.utils._http.time.sleep"):
+    attempt("push", lambda: push_cards("many", "alice/many"))
+"""
+    hub.lfs_suffixes = ()
+    hub.commit_statuses = [200, *[403] * 50]
+    try:
+        stopped = client(push, HF_HUB_DISABLE_XET="0")["push"]
+        repository = hub.repositories["datasets", "alice/many"]
+        assert "no right to write to alice/many" in stopped
+        assert len(repository.files) == 251  # and .gitattributes
+        hub.commit_statuses = [429]
+        assert client(push, HF_HUB_DISABLE_XET="0")["push"] == f"{hub.url}/datasets/alice/many"
+    finally:
+        hub.lfs_suffixes, hub.commit_statuses = LFS_SUFFIXES, []
+    message = "Upload many with cardsynth"
+    assert repository.messages[1:] == [message, message, f"{message} (part 2)", f"{message} (README.md)"]
+    assert {name for name in repository.files if name[0] != "."} == {*uploaded_part(cards), "README.md"}
+
+
 @pytest.fixture
 def no_contact(monkeypatch):
     def refuse(*_: object, **__: object) -> None:
@@ -221,6 +274,13 @@ def test_bad_input_is_named_before_the_hub_is_contacted(place, tmp_path, no_cont
     with pytest.raises(HubError, match="is no run folder"):
         pull_run(place.cards)
     assert pull_run(str(place.plain)) == place.plain
+    assert pull_run(place.plain, kinds=("vae", "diffusion")) == place.plain
+    with pytest.raises(
+        HubError, match=r"holds a model of kind diffusion, but .* kind dcgan or vae is wanted.*generate"
+    ):
+        pull_run(place.plain, kinds=("dcgan", "vae"))
+    with pytest.raises(HubError, match=r"is no run folder of kind dcgan: it lacks manifest\.json"):
+        pull_run(place.cards, kinds=("dcgan",))
     cards = make_cards(tmp_path / "cards")
     (cards / "masks/SMALL/000001.png").unlink()
     with pytest.raises(HubError, match=r"masks/SMALL/000001\.png"):

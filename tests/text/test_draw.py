@@ -12,12 +12,12 @@ from pictures import save, speckled
 from tiny_diffusion import make_stable_diffusion
 
 from cardsynth.cards.folder import CardError, read_metadata
-from cardsynth.core.runs import read_manifest
+from cardsynth.core.runs import read_manifest, write_manifest
+from cardsynth.hub.model_card import model_card
 from cardsynth.render.draw import render_cards
 from cardsynth.text.captions import write_captions
 from cardsynth.text.config import TextConfig
 from cardsynth.text.draw import LORA, TextDrawing, draw_pictures, open_text_model, write_pictures
-from cardsynth.text.model_card import text_card
 from cardsynth.text.train import train_text
 
 DRAWING = TextDrawing((40, 24), num_inference_steps=2, guidance_scale=3.0)
@@ -153,16 +153,18 @@ attempt("typing error", lambda: find_base("alice//gone"))
 
 def test_the_model_card_says_where_it_comes_from(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
-    settings = json.loads((copy / "settings.json").read_text()) | {"base_model": "maker/model"}
-    (copy / "settings.json").write_text(json.dumps(settings))
-    card = text_card(copy, repo_id="me/cards")
+    write_manifest(copy, read_manifest(run) | {"base_model": "maker/model"})
+    card = model_card(copy, repo_id="me/cards")
     assert "base_model: maker/model" in card
     assert "instance_prompt: a crdbck card back" in card
     assert "![Samples](samples/step_000003.png)" in card
     assert "8 pictures" in card
+    assert "license: other" in card
+    assert "builds on `maker/model`" in card
+    assert "1. a crdbck card" in card
     share = read_manifest(run)["trained_parameters"] / read_manifest(run)["parameters"]
     assert f"({share:.2%} of the base model's)" in card
-    local = text_card(run)
+    local = model_card(run)
     assert "base_model: /" not in local
     assert str(run.parent) not in local
 

@@ -12,6 +12,7 @@ from diffusers.training_utils import EMAModel
 from PIL import Image
 
 from cardsynth.baselines.config import BaselineConfig
+from cardsynth.baselines.kind import baseline_kind
 from cardsynth.baselines.model import BaselineModel, save_baseline
 from cardsynth.cards.dataset import Cards, normalize
 from cardsynth.core.batches import StepBatches
@@ -77,7 +78,8 @@ class BaselineLearner:
         """What the manifest says of the nets: kind and numbers of parameters."""
         first, *others = ((name, sum(value.numel() for value in net.parameters())) for name, net in self.nets.items())
         counts = {"parameters": first[1]} | {f"{name}_parameters": count for name, count in others}
-        return {"kind": self.config.kind, **counts}
+        cards = self.batches.cards
+        return {**baseline_kind(self.config, cards.label_names, cards.has_mask), **counts}
 
     @property
     def learning_rate(self) -> float:

@@ -48,12 +48,12 @@ def find(
     overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
 ) -> None:
     """Find damage on cards of any size: masks, boxes, classes and scores, and drawings of them."""
+    from cardsynth.core import runs
     from cardsynth.finder.find import write_findings
     from cardsynth.finder.net import load_finder
-    from cardsynth.hub.kinds import DAMAGE_FINDER
     from cardsynth.hub.push_pull import pull_run
 
-    run = pull_run(model, kinds=(DAMAGE_FINDER,))
+    run = pull_run(model, kinds=(runs.FINDER,))
     counts = write_findings(load_finder(run), cards, out, model, confidence, overwrite)
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
     print(f"What was found is in {out}, drawn in {out / 'report'}")

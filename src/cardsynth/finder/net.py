@@ -14,6 +14,7 @@ from torch import nn
 
 from cardsynth.core.runs import FINDER, RunError, kind_of, read_manifest
 from cardsynth.finder.config import FinderConfig
+from cardsynth.finder.kind import finder_kind
 from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import replace_folder, write_atomically
 
@@ -137,8 +138,9 @@ def save_finder(finder: DamageFinder, run: str | Path, manifest: dict[str, Any])
     run = Path(run)
     temporary = run.with_name(f".{run.name}.tmp")
     finder.net.save_pretrained(temporary)
-    (temporary / "README.md").unlink()  # huggingface_hub's, which says less than `finder_card`
-    known = {"kind": FINDER, "labels": list(finder.labels), **manifest, **describe_environment()}
+    (temporary / "README.md").unlink()  # huggingface_hub's, which says less than the model card of `hub`
+    kind = finder_kind(finder.config, finder.labels)
+    known = {**kind, "labels": list(finder.labels), **manifest, **describe_environment()}
     for name, values in (("settings.json", asdict(finder.config)), ("manifest.json", known)):
         write_atomically(temporary / name, (json.dumps(values, indent=2) + "\n").encode())
     replace_folder(temporary, run)

@@ -7,31 +7,22 @@ from typing import Any
 
 import datasets
 import numpy as np
-from huggingface_hub import DatasetCardData
 
 from cardsynth.cards.fitting import encode_png
+from cardsynth.cards.licence import data_set_card
 from cardsynth.formats.coco_yolo import Item, Writer
-from cardsynth.hub.model_card import CARDS_LIMITS, LICENSE, LICENSE_TEXT
 
 CARDS_A_FILE = 200  # and so many are held in memory
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 
-DESCRIPTION = """# {title}
-
-{counts} trading cards with their surface damage, made with `cardsynth export`.
-
-{table}
-
-```python
-from datasets import load_dataset
-
-cards = load_dataset("PATH_OR_HUB_ID")
-cards["train"][0]["objects"]
-```
-
-- `image`: the card; `mask`: its damage, 255 where damaged, else 0 (none where only boxes are known);
-- `label`: the class of the card; `file_name`: what it was called; `group`: cards that must not be parted share it;
-- `objects`: its damages: `bbox` as x, y, width, height in pixels, `category`, `area` in pixels."""
+COLUMNS = {
+    "image": "image",
+    "mask": "image",
+    "label": "class",
+    "file_name": "text",
+    "group": "text",
+    "objects": "lists of id, bbox, category, area",
+}
 
 
 class HubWriter(Writer):
@@ -110,18 +101,16 @@ class HubWriter(Writer):
     def finish(self) -> None:
         for split in list(self.rows):
             self._write_rows(split)
-        front = DatasetCardData(
-            license=LICENSE if self.synthetic else "unknown",
-            task_categories=["object-detection", "image-segmentation"],
-            tags=["cardsynth", "image", *(["synthetic"] if self.synthetic else [])],
-        )
-        table = [f"| {category} | {self.damages[category]:,} |" for category in self.categories]
-        about = DESCRIPTION.format(
+        counts = ", ".join(f"{self.counts[split]:,} {split}" for split in SPLIT_NAMES.values())
+        card = data_set_card(
+            {"task_categories": ["object-detection", "image-segmentation"]},
+            synthetic=self.synthetic,
             title=self.title,
-            counts=", ".join(f"{self.counts[split]:,} {split}" for split in SPLIT_NAMES.values()),
-            table="\n".join(["| category | damages |", "| --- | --- |", *table]),
+            summary=f"{counts} trading cards with their surface damage.",
+            classes={category: self.damages[category] for category in self.categories},
+            counted="damages",
+            columns=COLUMNS,
+            code='cards = load_dataset("PATH_OR_HUB_ID")\ncards["train"][0]["objects"]',
+            origin="Exported from a card folder (`cardsynth export`).",
         )
-        rights = (
-            LICENSE_TEXT.format(subject="The pictures") if self.synthetic else "## Licence\nNot stated: ask the owner."
-        )
-        self.write("README.md", f"---\n{front.to_yaml().strip()}\n---\n\n{about}\n\n{CARDS_LIMITS}\n\n{rights}\n")
+        self.write("README.md", card)

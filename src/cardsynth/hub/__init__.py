@@ -1,4 +1,4 @@
-"""Pushes runs and card folders to the Hugging Face Hub, pulls them, and writes their model cards.
+"""Pushes runs and card folders to the Hugging Face Hub, pulls runs, and writes model cards and data set cards.
 
-Imports `evaluation`, `formats`, `core`, `cards` and `util`. Start with `push_pull.py`.
+Imports `evaluation`, `core`, `cards` and `util`. Start with `push_pull.py`.
 """

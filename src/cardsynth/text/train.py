@@ -10,13 +10,14 @@ from diffusers import DiffusionPipeline
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardWriter
 from cardsynth.core.recorder import TrainingStep
-from cardsynth.core.runs import TEXT, RunError, check_resumable, is_run, start_run
+from cardsynth.core.runs import RunError, check_resumable, is_run, start_run
 from cardsynth.core.safeguards import fitting_memory
 from cardsynth.core.trainer import Trainer
 from cardsynth.text.config import TextConfig
 from cardsynth.text.data import CaptionedPictures, digest_of, encode_captions, encode_pictures, read_captioned
 from cardsynth.text.divergence import DivergenceMonitor
 from cardsynth.text.draw import TextDrawing, draw_pictures, pixels_of
+from cardsynth.text.kind import text_kind
 from cardsynth.text.learner import Encoded, TextLearner
 from cardsynth.text.model import DTYPES, open_base
 from cardsynth.util.device import build_accelerator
@@ -82,7 +83,7 @@ def _build_manifest(
 ) -> dict[str, Any]:
     source = Path(pictures.source)
     return {
-        "kind": TEXT,
+        **text_kind(config, drawing.size),
         "base_model": config.base_model,
         "base_weights": digest_of(pipeline.unet)[:12],
         "trigger": config.trigger,
