@@ -19,7 +19,7 @@ LOCK = ROOT / "requirements.lock"
 COMMANDS = {
     "setup": ("Installs all packages into .venv.", []),
     "demo": (
-        "Draws a data set, trains, generates labelled cards and evaluates them. Options of `cardsynth demo` are passed on.",
+        "Draws a data set, trains, generates labelled cards and evaluates them.",
         [[PYTHON, "-m", "cardsynth", "demo"]],
     ),
     "test": ("Runs the tests. Options of pytest are passed on, such as `-k masks`.", [[PYTHON, "-m", "pytest"]]),
@@ -76,8 +76,8 @@ def install(*requests: list[str]) -> None:
     for arguments in requests:
         if subprocess.run([*command, *arguments]).returncode:
             sys.exit(
-                "\nThe packages could not be installed. See the message above; check network and disk space, then run the"
-                f" same command again. By hand: {' '.join([*command, *arguments])}"
+                "\nThe packages could not be installed. See the message above; check network and disk space, then run"
+                f" the same command again. By hand: {' '.join([*command, *arguments])}"
             )
 
 

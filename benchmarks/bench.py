@@ -1,9 +1,9 @@
 """Runs the benchmarks that need no GPU one after another, in under 20 minutes on two cores: `make bench`.
 
-Figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`; `sample_speed` needs the model of
-`make demo`. These scripts are run by themselves: `time_to_quality.py`, `sample_speed.py` with its measures of quality and
-`cardsynth sweep sweeps/equal_time.json`, which take most of an hour each; `gpu.py`, which needs a GPU; and `scans.py`,
-`masks.py`, `planted_faults.py` and `doctor.py`, which measure accuracy, not speed.
+Figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`. `sample_speed` needs the model of
+`make demo`. The other scripts are run by themselves: `time_to_quality.py`, `sample_speed.py` with its measures of
+quality and `cardsynth sweep sweeps/equal_time.json` take most of an hour each; `gpu.py` needs a GPU; `scans.py`,
+`masks.py`, `planted_faults.py` and `doctor.py` measure accuracy, not speed.
 """
 
 import argparse
