@@ -1,11 +1,14 @@
 """Runs the benchmarks that need no GPU one after another, in under 20 minutes on two cores: `make bench`.
 
-Figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`; `sample_speed` takes the model of
-`make demo`. Run by themselves are `time_to_quality.py`, `sample_speed.py` with its judging of quality and `cardsynth
-sweep sweeps/equal_time.json`, which take most of an hour each, `gpu.py`, which needs a GPU, and `scans.py`, `masks.py`,
-`planted_faults.py` and `doctor.py`, which measure how right, not how fast.
+Figures go to `runs/bench/`, to compare with those committed in `benchmarks/results/`. `sample_speed` needs the model of
+`make demo`. The other scripts are run by themselves: `time_to_quality.py`, `sample_speed.py` with its measures of
+quality and `cardsynth sweep sweeps/equal_time.json` take most of an hour each; `gpu.py` needs a GPU; `scans.py`,
+`masks.py`, `planted_faults.py` and `doctor.py` measure accuracy, not speed.
 """
 
+import argparse
+import ast
+import json
 import subprocess
 import sys
 import time
@@ -22,18 +25,39 @@ BENCHMARKS = {
 }
 
 
+def measured_by(name: str) -> str:
+    """What a benchmark measures: the first line of its docstring."""
+    return ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text())).partition("\n")[0]
+
+
 def main() -> int:
-    """Run them all; the exit code counts those that failed."""
+    """Run the named benchmarks, or all; the exit code is the number of those that failed."""
+    parser = argparse.ArgumentParser(description="Runs the benchmarks that need no GPU.")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all if none is given"
+    )
+    names = parser.parse_args().names or list(BENCHMARKS)
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; choose from {', '.join(BENCHMARKS)}")
     out = Path("runs/bench")
     out.mkdir(parents=True, exist_ok=True)
+    times = out / "seconds.json"
+    seconds = json.loads(times.read_text()) if times.exists() else {}
     failed = 0
-    for name, options in BENCHMARKS.items():
-        print(f"\n{name}", flush=True)
-        begun = time.perf_counter()
-        command = [sys.executable, str(FOLDER / f"{name}.py"), *options, "--json", str(out / f"{name}.json")]
-        failed += subprocess.run(command).returncode != 0
-        print(f"{name} took {time.perf_counter() - begun:.0f} s", flush=True)
-    print(f"\nFigures are in {out}; {failed} of {len(BENCHMARKS)} failed.")
+    for number, name in enumerate(names, 1):
+        last = f"took {seconds[name]} s last time" if name in seconds else "not run here before"
+        print(f"\n[{number}/{len(names)}] {name} ({last}): {measured_by(name)}", flush=True)
+        start = time.perf_counter()
+        command = [sys.executable, str(FOLDER / f"{name}.py"), *BENCHMARKS[name], "--json", str(out / f"{name}.json")]
+        code = subprocess.run(command).returncode
+        elapsed = round(time.perf_counter() - start)
+        print(f"{name} {'failed after' if code else 'took'} {elapsed} s", flush=True)
+        failed += code != 0
+        if not code:
+            seconds[name] = elapsed
+            times.write_text(json.dumps(seconds, indent=1))
+    print(f"\nFigures are in {out}; {failed} of {len(names)} failed.")
     return failed
 
 

@@ -1,79 +1,150 @@
-"""run.py, and that requirements.txt names what is imported and nothing else."""
+"""run.py, the dependencies and their lock file, and the address of the project."""
 
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
-from graphlib import TopologicalSorter
 from pathlib import Path
 
+import bench
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE_OF = {
-    "PIL": "pillow",
-    "cv2": "opencv-python-headless",
-    "imageio_ffmpeg": "imageio-ffmpeg",
-    "segmentation_models_pytorch": "segmentation-models-pytorch",
-    "sklearn": "scikit-learn",
-    "torch_fidelity": "torch-fidelity",
-}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+WING_EXTRAS = ("scans", "finder", "text", "export", "video", "notebooks", "tensorboard")
+PACKAGE_OF = {"PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn"}
+# Never imported by name: the notebooks run in them.
+UNIMPORTED = {"ipykernel", "jupyterlab"}
 
 
-def imports_of(source: str) -> set[str]:
-    found = set()
+def third_party_imports(source: str) -> set[str]:
+    modules = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {name.name.split(".")[0] for name in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.add(node.module.split(".")[0])
-            if (node.module or "").startswith("torch.utils.tensorboard"):
-                found.add("tensorboard")
-    return found
+            modules.add(node.module)
+    tensorboard = {"tensorboard"} if "torch.utils.tensorboard" in modules else set()
+    return {module.split(".")[0] for module in modules} | tensorboard
 
 
-def test_requirements_are_what_is_imported():
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(line).name) for line in requirements} - {"cardsynth"}
+
+
+def pins(file: str) -> dict[str, str]:
+    lines = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / file).read_text(), re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in lines}
+
+
+def test_dependencies_are_what_is_imported():
     sources = [path.read_text() for path in (ROOT / "src").rglob("*.py")]
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         cells = json.loads(notebook.read_text())["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        sources += [re.sub(r"^[%!].*$", "", text, flags=re.MULTILINE) for text in code]
-    imported = set().union(*map(imports_of, sources)) - set(sys.stdlib_module_names) - {"cardsynth", "__future__"}
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
-    assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in lines)
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    optional = {re.match(r"[\w-]+", line)[0] for line in extras["scans"]}
-    needed = {PACKAGE_OF.get(name, name) for name in imported}
-    assert optional <= needed
-    assert set(extras["scans"]) <= set(extras["dev"])
-    assert needed - optional == {line.split("==")[0] for line in lines}
+        sources += [re.sub(r"^\s*[%!].*$", "pass", text, flags=re.MULTILINE) for text in code]
+    imported = set().union(*map(third_party_imports, sources)) - set(sys.stdlib_module_names) - {"cardsynth"}
+    optional = set().union(*(names(EXTRAS[extra]) for extra in WING_EXTRAS)) - UNIMPORTED
+    assert {canonicalize_name(PACKAGE_OF.get(name, name)) for name in imported} == names(
+        PROJECT["dependencies"]
+    ) | optional
+
+
+def test_extras():
+    assert EXTRAS["all"] == [f"cardsynth[{','.join(WING_EXTRAS)}]"]
+    assert set(EXTRAS) == {*WING_EXTRAS, "all", "bench", "dev"}
+    assert "cardsynth[all]" in EXTRAS["dev"]
+
+
+def test_pins_lie_within_the_ranges_and_in_the_lock_file():
+    requirements = [*PROJECT["dependencies"], *(line for extra in (*WING_EXTRAS, "dev") for line in EXTRAS[extra])]
+    pinned, locked = pins("requirements.txt"), pins("requirements.lock")
+    assert set(pinned) == names(requirements)
+    assert pinned.items() <= locked.items()
+    for requirement in map(Requirement, requirements):
+        if requirement.name != "cardsynth":
+            assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+    assert "://" not in (ROOT / "requirements.lock").read_text() + (ROOT / "requirements.txt").read_text()
+
+
+def test_the_core_install_runs_without_the_extras():
+    """With every optional package blocked, each module of the lower wings imports, and the command starts."""
+    blocked = ["cv2", "imageio_ffmpeg", "ipywidgets", "peft", "pycocotools", "segmentation_models_pytorch"]
+    blocked += ["tensorboard", "transformers"]
+    wings = ("baselines", "cards", "core", "hub", "painting", "plots", "render", "util")
+    paths = [path for wing in wings for path in (ROOT / "src/cardsynth" / wing).rglob("*.py")]
+    modules = [".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in paths]
+    code = f"""
+import importlib, sys
+sys.modules.update(dict.fromkeys({blocked}))
+for module in {modules}:
+    importlib.import_module(module.removesuffix(".__init__"))
+from cardsynth.__main__ import main
+sys.argv = ["cardsynth", "--help"]
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "generate" in result.stdout
+
+
+def run_py(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-S", "-I", str(folder / "run.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_run_needs_only_the_standard_library():
-    assert imports_of((ROOT / "run.py").read_text()) <= set(sys.stdlib_module_names)
+    assert third_party_imports((ROOT / "run.py").read_text()) <= set(sys.stdlib_module_names)
 
 
-def test_run_explains_itself():
-    said = subprocess.run([sys.executable, "-S", "-I", str(ROOT / "run.py"), "--help"], capture_output=True, text=True)
-    assert said.returncode == 0
-    assert "demo" in said.stdout
+@pytest.mark.parametrize("command", ["setup", "demo", "test", "lint", "notebooks", "bench", "address"])
+def test_run_explains_each_command_without_running_it(command: str):
+    assert command in run_py("--help").stdout
+    result = run_py(command, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"usage: run.py {command}")
 
 
-def test_imports_go_only_downward():
-    """No file imports, by whatever way, one that imports it; and the ground and the roof are where they should be."""
-    files = {path.stem: path for path in (ROOT / "src/cardsynth").glob("*.py") if path.stem != "__init__"}
-    imported = {name: set() for name in files}
-    for name, path in files.items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cardsynth"):
-                modules = [node.module.split(".")[1]] if "." in node.module else [one.name for one in node.names]
-                imported[name].update(module for module in modules if module in files)
-    order = list(TopologicalSorter(imported).static_order())
-    assert set(order) == set(files)
-    assert not imported["diffusion"] | imported["files"] | imported["run_config"]
-    assert imported["folder"] == {"files"}
-    assert imported["config"] | imported["baseline_config"] == {"baseline_config", "run_config"}
-    commands = {name for name in files if name.endswith("_commands")} | {"demo", "__main__"}
-    assert commands
-    for name in files.keys() - commands:
-        assert not imported[name] & commands, f"{name} imports {imported[name] & commands}"
+def test_help_names_every_benchmark():
+    listed = "".join(run_py("bench", "--help").stdout.split())
+    assert all(name in listed for name in bench.BENCHMARKS)
+    assert all(bench.measured_by(name).startswith("Measures ") for name in bench.BENCHMARKS)
+
+
+def test_run_refuses_arguments_that_a_command_does_not_take():
+    result = run_py("lint", "--fix")
+    assert result.returncode == 2
+    assert "lint takes no --fix" in result.stderr
+
+
+def test_one_command_changes_the_address_everywhere(tmp_path: Path):
+    for name in ("run.py", "pyproject.toml", "README.md", "CITATION.cff"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/page.md").write_text(f"[code]({PROJECT['urls']['Repository']}/issues), OWNER/other")
+    assert run_py("address", "nonsense", folder=tmp_path).returncode
+    result = run_py("address", "jane/cards", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "docs/page.md").read_text() == "[code](https://github.com/jane/cards/issues), OWNER/other"
+    for name in ("pyproject.toml", "README.md", "CITATION.cff"):
+        assert "github.com/jane/cards" in (tmp_path / name).read_text()
+        assert "OWNER/cardsynth" not in (tmp_path / name).read_text()
+
+
+def test_the_address_is_the_same_everywhere():
+    address = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
+    files = [ROOT / "README.md", ROOT / "CITATION.cff", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("notebooks/*.ipynb")]
+    for path in files:
+        for repeated in re.findall(r"github(?:\.com)?/([\w.-]+/cardsynth)\b", path.read_text()):
+            assert repeated == address, path
+
+
+def test_the_version_is_the_same_everywhere():
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
