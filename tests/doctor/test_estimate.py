@@ -29,9 +29,9 @@ def test_the_published_nets_arithmetic():
 
 
 def test_memory_grows_with_cards_and_shrinks_with_checkpointing():
-    needed = [training_memory(LARGE, 3, 0, size, half_precision=True) for size in (2, 4, 8)]
+    needed = [training_memory(LARGE, 3, 0, size, on_gpu=True) for size in (2, 4, 8)]
     assert needed[2] - needed[1] == pytest.approx(2 * (needed[1] - needed[0]), rel=0.1)
-    lighter = training_memory(LARGE.replace(gradient_checkpointing=True), 3, 0, 8, half_precision=True)
+    lighter = training_memory(LARGE.replace(gradient_checkpointing=True), 3, 0, 8, on_gpu=True)
     assert lighter < 0.6 * needed[2]
 
 
@@ -50,7 +50,7 @@ def test_counted_activations_are_what_a_step_keeps():
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = unet(images, torch.zeros(32, dtype=torch.long)).sample
     standing = 5 * sum(value.nbytes for value in unet.parameters())
-    counted = training_memory(config, 3, 0, 32, half_precision=False) - standing
+    counted = training_memory(config, 3, 0, 32, on_gpu=False) - standing
     assert output.shape == images.shape
     assert 1 <= counted / sum(kept.values()) < 1.5
 
