@@ -14,7 +14,7 @@ from cardsynth.core.model import build_unet
 from cardsynth.core.runs import RunError, checkpoints, load_model
 from cardsynth.core.trainer import TrainingError
 from cardsynth.core.training import train
-from cardsynth.doctor.course import spikes, average_lag
+from cardsynth.doctor.course import average_lag, spikes
 from cardsynth.doctor.diagnosis import diagnose
 from cardsynth.doctor.examination import examine
 from cardsynth.doctor.symptoms import label_differences, neighbour_correlation
