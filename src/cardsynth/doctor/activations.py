@@ -5,11 +5,11 @@ takes a second or two on any machine.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import FunctionCtx
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
@@ -43,7 +43,7 @@ class SavedBytes(saved_tensors_hooks):
             self.largest = max(self.largest, storage.nbytes())
         return tensor
 
-    def checkpoint(self, block: Callable, *inputs: Any) -> Any:
+    def checkpoint(self, block: Callable, *inputs: object) -> object:
         """Runs a block whose inputs alone are saved; give this to a diffusers net's `enable_gradient_checkpointing`."""
         for value in inputs:
             if isinstance(value, torch.Tensor):
@@ -75,8 +75,8 @@ class Precision(TorchFunctionMode):
         self._dtypes = dict.fromkeys(in_half, torch.bfloat16) | dict.fromkeys(in_full, torch.float32)
 
     def __torch_function__(
-        self, function: Callable, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self, function: Callable, types: object, args: tuple = (), kwargs: dict[str, object] | None = None
+    ) -> object:
         """Calls a function of torch with its tensors in the precision that autocast chooses."""
         dtype, kwargs = self._dtypes.get(function), kwargs or {}
         if dtype:
@@ -87,7 +87,7 @@ class Precision(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def _cast(value: Any, dtype: torch.dtype) -> Any:
+def _cast(value: object, dtype: torch.dtype) -> object:
     return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
@@ -95,7 +95,7 @@ class _FusedAttention(torch.autograd.Function):
     """Saves what fused attention kernels save (Dao et al. 2022, algorithm 2), and no matrix of attention weights."""
 
     @staticmethod
-    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: FunctionCtx, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         output = query.new_empty(*query.shape[:-1], value.shape[-1])
         ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
         return output
