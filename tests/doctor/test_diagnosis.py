@@ -12,7 +12,7 @@ from cardsynth.__main__ import main
 from cardsynth.core.model import build_unet
 from cardsynth.core.runs import RunError, checkpoints, load_model
 from cardsynth.core.trainer import TrainingError
-from cardsynth.doctor.course import spikes, way_behind
+from cardsynth.doctor.course import average_lag, spikes
 from cardsynth.doctor.diagnosis import diagnose
 from cardsynth.doctor.examination import examine
 from cardsynth.doctor.symptoms import label_differences, neighbour_correlation
@@ -159,7 +159,7 @@ class TestPlantedFaults:
         see_no_noise(tmp_path / "run")
         (finding,) = diagnose(tmp_path / "run", progress=False).findings
         assert finding.name == "samples are noise"
-        assert finding.remedy == "train on to the end (--resume): it stands at 10 of 500 steps"
+        assert finding.remedy == "train to the end (--resume): 10 of 500 steps are done"
 
     def test_weights_that_are_not_finite(self, run, cards):
         def overflow(weights):
@@ -318,7 +318,7 @@ class TestMissingParts:
         (run / "manifest.json").write_text("{")
         change_settings(run, lr_warmup_steps=100)
         text = diagnose(run, progress=False).text()
-        for part in ("a checkpoint is not there", "log.jsonl is not there", "manifest.json cannot be read"):
+        for part in ("checkpoints/step_* is missing", "log.jsonl is missing", "manifest.json cannot be read"):
             assert part in text
 
     def test_a_run_without_a_model(self, run):
@@ -334,21 +334,23 @@ class TestMissingParts:
             pass
         cut_off = shutil.copytree(tmp_path / "run", tmp_path / "cut_off")
         steps.close()
-        assert "the log goes to step 12 and the last checkpoint to none" in diagnose(cut_off).text()
-        assert "the log goes to" not in diagnose(tmp_path / "run", progress=False).text()
+        assert "the log ends at step 12 and the last checkpoint is none" in diagnose(cut_off).text()
+        assert "the log ends at" not in diagnose(tmp_path / "run", progress=False).text()
 
     @pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model.safetensors", "settings.json", "log.jsonl"])
     def test_broken_files(self, run, part):
         (run / part).write_bytes(b"\x00\xff broken")
         diagnosis = diagnose(run, progress=False)
-        assert diagnosis.notes
-        assert diagnosis.findings == ()
+        (finding,) = diagnosis.findings
+        assert finding.name == f"{'the model' if 'unet' in part else part} cannot be read"
+        assert finding.cause
+        assert diagnosis.ok
 
     def test_a_broken_checkpoint(self, run):
         weight_files(run)[1].write_bytes(b"broken")
         diagnosis = diagnose(run, progress=False)
-        assert "checkpoint" in diagnosis.text()
-        assert diagnosis.findings == ()
+        (finding,) = diagnosis.findings
+        assert finding.name == f"checkpoints/{checkpoints(run)[-1].name} cannot be read"
 
     def test_a_plain_diffusers_folder(self, run):
         plain = run.with_name("plain")
@@ -356,11 +358,11 @@ class TestMissingParts:
         for part in ("unet", "scheduler", "model_index.json"):
             shutil.move(run / part, plain / part)
         text = diagnose(plain, progress=False).text()
-        assert "settings.json is not there" in text
+        assert "settings.json is missing" in text
         assert "class_labels should be provided" in text  # what the classes are called is not there either
 
     def test_no_run_at_all(self, tmp_path):
-        with pytest.raises(RunError, match="no run folder"):
+        with pytest.raises(RunError, match="not a run folder"):
             diagnose(tmp_path)
 
 
@@ -404,16 +406,16 @@ class TestMeasures:
         assert spikes(values).tolist() == [60, 199]
 
     @pytest.mark.slow
-    def test_the_way_behind_does_not_count_what_averaging_takes_out(self, sound_run):
+    def test_the_average_lag_does_not_count_what_averaging_takes_out(self, sound_run):
         whole = examine(sound_run, progress=False)
         generator = torch.Generator().manual_seed(0)
         scale = {
             name: (whole.raw[name] - value).std() if value.numel() > 1 else 0 for name, value in whole.initial.items()
         }
         shaken = {n: v + 0.5 * scale[n] * torch.randn(v.shape, generator=generator) for n, v in whole.raw.items()}
-        assert way_behind(replace(whole, averaged=whole.raw)) == pytest.approx(0, abs=1e-9)
-        assert way_behind(replace(whole, averaged=whole.initial)) == pytest.approx(1)
-        assert abs(way_behind(replace(whole, averaged=shaken))) < 0.05
+        assert average_lag(replace(whole, averaged=whole.raw)) == pytest.approx(0, abs=1e-9)
+        assert average_lag(replace(whole, averaged=whole.initial)) == pytest.approx(1)
+        assert abs(average_lag(replace(whole, averaged=shaken))) < 0.05
 
     def test_weights_before_the_first_step_are_made_again(self, cards, tmp_path):
         run = train_into(tmp_path / "run", cards, max_train_steps=1, lr_warmup_steps=1, seed=5)

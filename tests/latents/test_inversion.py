@@ -39,7 +39,7 @@ def test_a_latent_does_not_depend_on_the_other_cards(latents, cards):
 
 def test_what_follows_no_way_back_is_refused(model, latents, cards):
     weights = class_weights(latents, [0], "SMALL")
-    with pytest.raises(ValueError, match=r"dpmsolver\+\+ cannot be followed backwards"):
+    with pytest.raises(ValueError, match=r"dpmsolver\+\+ cannot be inverted"):
         invert(latents_of(model, sampler="dpmsolver++"), cards.pixels[:1], weights)
     with pytest.raises(ValueError, match="takes latents of shape"):
         invert(latents, cards.pixels[:1, :, :20], weights)
@@ -74,7 +74,7 @@ def test_a_card_without_a_mask_is_taken_for_undamaged(latents, cards):
 
 
 def test_strengths_and_numbers_of_cards_are_checked(latents, cards):
-    with pytest.raises(ValueError, match="lies in 0 to 1"):
+    with pytest.raises(ValueError, match="must be in 0 to 1"):
         vary(latents, cards.pixels[:1], 1.2, [1])
     with pytest.raises(ValueError, match="3 cards and 2 seeds"):
         vary(latents, cards.pixels[:3], 0.5, [1, 2])

@@ -72,7 +72,7 @@ def test_mixed_classes_lie_between_their_cards(model):
 def test_a_sampler_that_adds_noise_is_not_taken(model):
     noisy = replace(model, config=model.config.replace(sampler="sde-dpmsolver++"))
     assert latents_of(noisy).recipe.sampler == "unipc"
-    with pytest.raises(ValueError, match="sde-dpmsolver\\+\\+ adds noise on its way"):
+    with pytest.raises(ValueError, match="sde-dpmsolver\\+\\+ adds noise in each step"):
         latents_of(model, sampler="sde-dpmsolver++")
 
 
@@ -80,7 +80,7 @@ def test_other_models_are_taken_as_they_are():
     other = MatrixModel()
     assert latents_of(other) is other
     assert isinstance(other, LatentModel)
-    with pytest.raises(ValueError, match="one step; leave guidance_scale out"):
+    with pytest.raises(ValueError, match="one step; omit guidance_scale"):
         latents_of(other, guidance_scale=2.0)
 
 

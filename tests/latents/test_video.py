@@ -51,7 +51,7 @@ def test_masks_stand_beside_their_cards(tmp_path):
 def test_a_film_that_is_there_stays_unless_told_otherwise(tmp_path):
     out = write_film(cards(count=3), tmp_path / "film.gif", 5, progress=False)
     before = out.read_bytes()
-    with pytest.raises(ValueError, match="exists already; name another file"):
+    with pytest.raises(ValueError, match="exists already; choose another file"):
         write_film(cards(count=6), out, 5, progress=False)
     assert out.read_bytes() == before
     write_film(cards(count=6), out, 5, overwrite=True, progress=False)
@@ -73,7 +73,7 @@ def test_a_film_that_breaks_off_leaves_nothing(tmp_path):
     [
         ("film.avi", 12, 3, "ends in .mp4 or .gif"),
         ("film.mp4", 0, 3, "must be above 0"),
-        ("film.gif", 60, 3, "of a GIF 50 at the most"),
+        ("film.gif", 60, 3, "at most 50 for a GIF"),
         ("film.mp4", 12, 0, "no frames"),
     ],
 )

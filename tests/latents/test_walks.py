@@ -118,7 +118,7 @@ def test_abruptness_tells_a_jump_from_an_even_way():
     assert measure_steps(net, torch.zeros(3, 3, 4, 4, dtype=torch.uint8)).abruptness == 1
     axes = plot_steps({"jump": jump, "even": even}).axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["jump: largest 10.0", "even: largest 1.0"]
-    with pytest.raises(ValueError, match="takes two cards"):
+    with pytest.raises(ValueError, match="at least two cards"):
         measure_steps(net, torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
 
 
@@ -136,13 +136,13 @@ def test_ways_of_any_model_are_measured(latents):
     ("call", "message"),
     [
         (lambda model: interpolate(model, [1, 2, 3], 4), "takes 2 seeds, not 3"),
-        (lambda model: interpolate(model, [1, -2], 4), "whole numbers from 0"),
-        (lambda model: interpolate(model, [1, 2], 1), "2 cards or more, not 1"),
-        (lambda model: interpolate(model, [1, 2], 4, how="cubic"), "no interpolation 'cubic'"),
+        (lambda model: interpolate(model, [1, -2], 4), "non-negative integers"),
+        (lambda model: interpolate(model, [1, 2], 1), "at least 2 cards, not 1"),
+        (lambda model: interpolate(model, [1, 2], 4, how="cubic"), "unknown interpolation 'cubic'"),
         (lambda model: interpolate(model, [1, 2], 4, "GUM"), "knows no class GUM"),
         (lambda model: corner_grid(model, [1, 2], (3, 3)), "takes 4 seeds, not 2"),
-        (lambda model: list(walk(model, [1], 4)), "two seeds or more"),
-        (lambda model: list(walk(model, [1, 2, 3], 2)), "takes 3 frames or more"),
+        (lambda model: list(walk(model, [1], 4)), "at least two seeds"),
+        (lambda model: list(walk(model, [1, 2, 3], 2)), "at least 3 frames"),
     ],
 )
 def test_bad_walks_are_refused(call, message):

@@ -1,55 +1,46 @@
-"""The run doctor: what is wrong with a training run, with the cause seen and the setting to change."""
+"""The run doctor: names what is wrong with a training run, the cause, and the setting to change."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from cardsynth.baselines.config import BaselineConfig
 from cardsynth.cards.dataset import Cards
-from cardsynth.doctor.course import (
-    check_average,
-    check_falling,
-    check_finite,
-    check_learning_rate,
-    check_variety,
-    check_warm_up,
-)
-from cardsynth.doctor.examination import Examination, examine
-from cardsynth.doctor.symptoms import (
-    Finding,
-    check_classes,
-    check_copies,
-    check_flip,
-    check_masks,
-    check_mirror_images,
-    check_noise,
-    check_one_colour,
-)
+from cardsynth.doctor import course, symptoms
+from cardsynth.doctor.examination import Examination, Finding, examine
 
-# Causes before what comes of them.
-CHECKS = (
-    check_finite,
-    check_learning_rate,
-    check_falling,
-    check_warm_up,
-    check_average,
-    check_variety,
-    check_one_colour,
-    check_noise,
-    check_classes,
-    check_masks,
-    check_copies,
-    check_flip,
-    check_mirror_images,
+# Checks of the loss and the learning rate, whose limits hold for diffusion and not for a DCGAN or a VAE.
+DIFFUSION_CHECKS = (
+    course.check_learning_rate,
+    course.check_falling,
+    course.check_warm_up,
+    course.check_average,
 )
-# Those that ask how diffusion's loss and learning rate should go, which says nothing of a DCGAN or a VAE.
-OF_DIFFUSION = (check_learning_rate, check_falling, check_warm_up, check_average)
+SAMPLE_CHECKS = (symptoms.check_one_colour, symptoms.check_noise)
+# Causes precede their consequences.
+CHECKS = (
+    course.check_finite,
+    *DIFFUSION_CHECKS,
+    course.check_variety,
+    *SAMPLE_CHECKS,
+    symptoms.check_classes,
+    symptoms.check_masks,
+    symptoms.check_copies,
+    symptoms.check_flip,
+    symptoms.check_mirror_images,
+)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found in a run: `looked_at` names its parts that were there, `notes` what was missing or is odd."""
+    """The result of an examination.
+
+    Attributes:
+        run: Run folder.
+        looked_at: Parts of the run that were examined.
+        notes: Missing parts and other remarks.
+        findings: Faults, causes before their consequences.
+    """
 
     run: Path
     looked_at: tuple[str, ...]
@@ -62,12 +53,12 @@ class Diagnosis:
         return not any(finding.severity == "error" for finding in self.findings)
 
     def text(self) -> str:
-        """What was looked at and what was not, then every finding with its cause and its remedy."""
+        """Returns the examined parts, the notes, and every finding with its cause and remedy."""
         lines = [f"{self.run}: {', '.join(self.looked_at) or 'nothing that can be read'}"]
         lines += [f"     note  {note}" for note in self.notes]
         levels = Counter(finding.severity for finding in self.findings)
-        counted = [f"{levels[level]} {level}{'s' * (levels[level] > 1)}" for level in sorted(levels)]
-        lines.append(f"Findings: {', '.join(counted) or 'none'}")
+        counts = [f"{levels[level]} {level}{'s' * (levels[level] > 1)}" for level in sorted(levels)]
+        lines.append(f"Findings: {', '.join(counts) or 'none'}")
         for finding in self.findings:
             lines.append(f"{finding.severity:>9}  {finding.name}: {finding.cause}")
             lines.append(f"{'remedy':>9}  {finding.remedy}")
@@ -77,25 +68,30 @@ class Diagnosis:
 def diagnose(
     run: str | Path, real: str | Path | Cards | None = None, count: int = 20, progress: bool = True
 ) -> Diagnosis:
-    """Look over a run folder, finished or not, with about `count` cards drawn from it by its own sampler and settings.
+    """Diagnoses a run, finished or not, from its files and from cards drawn with its own sampler and settings.
 
-    real: the cards that it was trained on, by which copies, mirrored cards and ignored classes are found. Nothing is
-    written. Raises RunError where there is no run, and CardError for real cards that cannot be read.
+    Args:
+        run: Run folder. Nothing is written to it.
+        real: Cards that the run was trained on, or their folder; required to find copies, mirrored cards and some
+            ignored classes.
+        count: Approximate number of cards to draw.
+        progress: Show progress bars.
+
+    Raises:
+        RunError: `run` is not a run folder.
+        CardError: `real` cannot be read.
     """
     examined = examine(run, real, count, progress)
-    findings: list[Finding] = []
+    findings = list(examined.findings)
     for check in CHECKS:
-        if check in OF_DIFFUSION and isinstance(examined.config, BaselineConfig):
-            continue
-        if found := check(examined):
-            explained = check in (check_one_colour, check_noise) and any(one.severity == "error" for one in findings)
-            findings.append(
-                replace(found, remedy="mend what is named above, of which it comes") if explained else found
-            )
-    return Diagnosis(examined.run, tuple(_looked_at(examined)), examined.notes, tuple(findings))
+        finding = None if examined.is_baseline and check in DIFFUSION_CHECKS else check(examined)
+        if finding and check in SAMPLE_CHECKS and any(other.severity == "error" for other in findings):
+            finding = replace(finding, remedy="a consequence of the errors above: correct those first")
+        findings += [finding] if finding else []
+    return Diagnosis(examined.run, tuple(_examined_parts(examined)), tuple(examined.notes), tuple(findings))
 
 
-def _looked_at(examined: Examination) -> Any:
+def _examined_parts(examined: Examination) -> Iterator[str]:
     if examined.log:
         last = examined.log[-1]
         yield f"{last['step']:,} of {last.get('total_steps', last['step']):,} steps"

@@ -1,4 +1,4 @@
-"""How abrupt a way through latent space is: how far apart, in features, the cards lie that follow each other."""
+"""Measures how abruptly cards change along a path through latent space, by distances between their features."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,13 @@ from cardsynth.util.intervals import mean_figure
 
 @dataclass(frozen=True)
 class Steps:
-    """Distances, in features of the net `net`, of each card of a way to the next, and of its first to its last card."""
+    """Feature distances along a path of cards.
+
+    Attributes:
+        distances: Distance from each card to the next.
+        end_to_end: Distance from the first card to the last.
+        net: Name of the feature net.
+    """
 
     distances: tuple[float, ...]
     end_to_end: float
@@ -26,23 +32,23 @@ class Steps:
 
     @property
     def abruptness(self) -> float:
-        """The largest step by the mean one: 1 for an even way, the number of steps for one single jump.
+        """Ratio of the largest step to the mean step: 1 for an even path, the number of steps for a single jump.
 
-        1 also where no two cards differ.
+        It is 1 if all cards are equal.
         """
         mean = float(np.mean(self.distances))
         return max(self.distances) / mean if mean else 1.0
 
     @property
     def detour(self) -> float:
-        """The length of the way by the distance of its ends: 1 for the straight way; NaN where the ends are equal."""
+        """Ratio of the path's length to the distance of its ends: 1 for a straight path; NaN if the ends are equal."""
         return sum(self.distances) / self.end_to_end if self.end_to_end else float("nan")
 
 
 def measure_steps(net: FeatureNet, cards: torch.Tensor) -> Steps:
-    """How far each of the cards uint8 (N, C, H, W) of a way lies from the next, Euclidean; two cards or more."""
+    """Measures the Euclidean feature distances along a path of at least two cards, uint8 (N, C, H, W)."""
     if len(cards) < 2:
-        raise ValueError(f"a step takes two cards, and there are {len(cards)}")
+        raise ValueError(f"a path takes at least two cards, not {len(cards)}")
     features = net.measure(cards)
     distances = (features[1:] - features[:-1]).norm(dim=1)
     return Steps(tuple(distances.tolist()), (features[-1] - features[0]).norm().item(), net.name)
@@ -56,19 +62,23 @@ def measure_ways(
     labels: Labels = None,
     how: str = "spherical",
 ) -> list[Steps]:
-    """The steps of a way of `count` cards between each pair of seeds; labels and how as of `walks.interpolate`."""
+    """Measures a path of `count` cards between each pair of seeds; for `labels` and `how` see `walks.interpolate`."""
     return [measure_steps(net, interpolate(model, pair, count, labels, how)) for pair in pairs]
 
 
 def summarize(ways: Sequence[Steps]) -> tuple[MeanFigure, MeanFigure]:
-    """Mean abruptness and mean detour of several ways, with their intervals; raises TooFewSamples for under two."""
-    return tuple(mean_figure([getattr(way, name) for way in ways]) for name in ("abruptness", "detour"))
+    """Returns the mean abruptness and the mean detour of at least two paths, with 95% confidence intervals.
+
+    Raises:
+        TooFewSamples: There are fewer than two paths.
+    """
+    return mean_figure([way.abruptness for way in ways]), mean_figure([way.detour for way in ways])
 
 
 def plot_steps(ways: Mapping[str, Steps]) -> Figure:
-    """The length of each step along named ways, by the mean step of each, and how abrupt each is."""
+    """Plots the steps of named paths as multiples of each path's mean step, with the largest in the legend."""
     if not ways:
-        raise ValueError("there are no ways to draw; give at least one")
+        raise ValueError("no paths to plot; give at least one")
     figure, axes = new_axes(6.5, 2.8)
     for index, (name, way) in enumerate(ways.items()):
         lengths = np.array(way.distances) / (np.mean(way.distances) or 1.0)
@@ -76,7 +86,7 @@ def plot_steps(ways: Mapping[str, Steps]) -> Figure:
         colour = COLOURS[index % len(COLOURS)]
         axes.plot(middles, lengths, color=colour, linewidth=1.8, label=f"{name}: largest {way.abruptness:.1f}")
     axes.axhline(1, color="#999999", linewidth=1, linestyle=":")
-    axes.set(xlim=(0, 1), xlabel="share of the way", ylabel="step, by the mean step")
+    axes.set(xlim=(0, 1), xlabel="share of the path", ylabel="step / mean step")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9)
     return figure

@@ -1,10 +1,10 @@
-"""Latents: what a model makes cards of, for every kind of model alike."""
+"""A common interface to the latent space of every kind of model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Event
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -26,15 +26,18 @@ from cardsynth.core.sampling import choose_labels
 from cardsynth.latents.mixtures import mix_classes
 from cardsynth.util.device import in_parts
 
-USUAL = "unipc"  # the sampler of a run whose own adds noise on the way
+DETERMINISTIC = "unipc"  # replaces a run's sampler that adds noise in each step
 
 
 @runtime_checkable
 class LatentModel(Protocol):
-    """A model as a map from latents to cards.
+    """A model as a map from standard normal latents to cards.
 
-    labels: its classes, or none. has_mask: whether its cards have one. latent_shape: of one card's latent. A latent is
-    standard normal; that of a seed does not depend on anything else.
+    Attributes:
+        name: Name of the model.
+        labels: Classes; empty for a model without classes.
+        has_mask: Whether cards have masks.
+        latent_shape: Shape of one card's latent.
     """
 
     name: str
@@ -43,20 +46,28 @@ class LatentModel(Protocol):
     latent_shape: tuple[int, ...]
 
     def seed_latents(self, seeds: Sequence[int]) -> torch.Tensor:
-        """Latents of seeds, float32 (B, *latent_shape), on the CPU."""
+        """Returns the latents of seeds, float32 (B, *latent_shape), on the CPU; each depends on its seed alone."""
 
     def decode(self, latents: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
-        """Cards uint8 (B, C, H, W) of latents, on the CPU, each the same whatever else is in the batch.
+        """Decodes latents to cards, each independent of the rest of the batch.
 
-        class_weights: share of each class, float32 (B, classes), see `class_weights`; None for a model without classes.
+        Args:
+            latents: Latents, float32 (B, *latent_shape).
+            class_weights: Shares of classes, float32 (B, classes), see `class_weights`; None for a model without
+                classes.
+
+        Returns:
+            Cards uint8 (B, C, H, W) on the CPU.
         """
 
 
 @dataclass(frozen=True)
 class DiffusionLatents:
-    """A diffusion model as a map from noise to cards: its probability flow (Song et al. 2021), which adds no noise.
+    """A diffusion model as a map from noise to cards, by its deterministic probability flow (Song et al. 2021).
 
-    recipe: how it is followed; cards are those of `generate` with the same settings (`asdict(recipe)`).
+    Attributes:
+        model: Diffusion model.
+        recipe: Sampling settings; `generate` draws the same cards with `asdict(recipe)`.
     """
 
     model: TrainedModel
@@ -64,35 +75,35 @@ class DiffusionLatents:
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """Name of the model."""
         return self.model.name
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The model's classes."""
+        """Classes of the model."""
         return self.model.labels
 
     @property
     def has_mask(self) -> bool:
-        """Whether its cards have masks."""
+        """Whether cards have masks."""
         return self.model.has_mask
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """Shape of a card's noise, its pixels folded into channels where the net's are."""
+        """Shape of a card's noise, with pixels folded into channels if the net folds them."""
         return latent_shape(self.model.unet)
 
     @cached_property
     def net(self) -> UNet2DModel:
-        """The model's net, for mixtures of classes."""
+        """The model's net, adapted to mixtures of classes."""
         return mix_classes(self.model.unet)
 
     def seed_latents(self, seeds: Sequence[int]) -> torch.Tensor:
-        """The noise that `generate` starts each seed from, float32 (B, *latent_shape)."""
+        """Returns the initial noise that `generate` uses for each seed, float32 (B, *latent_shape)."""
         return seed_points(self.latent_shape, seeds)
 
     def decode(self, latents: torch.Tensor, class_weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Cards uint8 (B, C, H, W) of noise float32 (B, *latent_shape), on the CPU; see `LatentModel`."""
+        """Decodes noise, float32 (B, *latent_shape), to cards uint8 (B, C, H, W) on the CPU; see `LatentModel`."""
 
         def draw(predict: Callable, images: torch.Tensor, stopped: Event) -> torch.Tensor:
             return to_pixels(self.model, denoise(self.model, predict, self.recipe, images, stopped=stopped))
@@ -105,49 +116,73 @@ class DiffusionLatents:
         images: torch.Tensor,
         class_weights: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Results of a function of images (B, *latent_shape), as many at a time as the net takes at once.
+        """Applies a function to images, in batches of the net's size.
 
-        The function is given the net's prediction (see `denoise.build_predictor`), so many images on the net's device,
-        and an event that ends it. Raises ValueError for shapes that do not fit the model.
+        Args:
+            function: Maps the net's predictor (see `denoise.build_predictor`), a batch on the net's device and an event
+                that requests cancellation to a result.
+            images: Images, float32 (B, *latent_shape).
+            class_weights: Shares of classes, float32 (B, classes); None for a model without classes.
+
+        Returns:
+            The results of all images.
+
+        Raises:
+            ValueError: A shape does not fit the model.
         """
         check_points(self, images, class_weights)
         model, device, count = self.model, self.model.unet.device, len(images)
         at_once = cards_at_once(model.unet)
 
         def run(part: slice, stopped: Event) -> torch.Tensor:
-            places = torch.arange(part.start, part.stop).clamp(max=count - 1)
-            # No share of the last embedding, which stands for "no label".
-            classes = None if class_weights is None else F.pad(class_weights[places], (0, 1)).to(device)
+            indices = torch.arange(part.start, part.stop).clamp(max=count - 1)
+            # The last embedding, which means "no label", has no share.
+            classes = None if class_weights is None else F.pad(class_weights[indices], (0, 1)).to(device)
             predict = build_predictor(model, self.net, self.recipe, classes, [{}] * at_once)
-            return function(predict, images[places].to(device), stopped)
+            return function(predict, images[indices].to(device), stopped)
 
         return in_parts(run, count, at_once, device)
 
 
-def latents_of(model: Any, **sampling: Any) -> LatentModel:
-    """A model of any kind as a LatentModel.
+def latents_of(model: LatentModel | TrainedModel, **sampling: object) -> LatentModel:
+    """Adapts a model of any kind to `LatentModel`.
 
-    sampling: for a diffusion model, settings as of `resolve_sampling`, the run's own where none are given (where the
-    run's sampler adds noise on its way, `unipc`). Raises ValueError for a sampler that adds noise, and for settings of
-    sampling where the model takes none.
+    Args:
+        model: Diffusion model, DCGAN or VAE.
+        **sampling: Sampling settings of a diffusion model, see `resolve_sampling`. The run's own are the default, with
+            `unipc` in place of a sampler that adds noise in each step.
+
+    Raises:
+        ValueError: The requested sampler adds noise, or the model takes no sampling settings.
     """
     if not isinstance(model, TrainedModel):
         if sampling:
-            raise ValueError(f"{model.name} draws a card in one step; leave {', '.join(sampling)} out")
+            raise ValueError(f"{model.name} draws a card in one step; omit {', '.join(sampling)}")
         return model
     recipe = resolve_sampling(model, **sampling)
     if recipe.sampler in STOCHASTIC:
         if sampling.get("sampler"):
-            raise ValueError(f"{recipe.sampler} adds noise on its way, so a latent does not fix a card; take {USUAL}")
-        recipe = replace(recipe, sampler=USUAL)
+            raise ValueError(
+                f"{recipe.sampler} adds noise in each step, so a latent does not determine a card; use {DETERMINISTIC}"
+            )
+        recipe = replace(recipe, sampler=DETERMINISTIC)
     return DiffusionLatents(model, recipe)
 
 
 def class_weights(
     model: LatentModel | TrainedModel, seeds: Sequence[int], labels: str | Sequence[str] | None = None
 ) -> torch.Tensor | None:
-    """Share of each class, 1 or 0, for the label of each seed, float32 (B, classes), as `generate` chooses labels.
+    """Returns the class shares of each seed's label, 1 or 0, with the labels that `generate` chooses.
 
-    None for a model without classes. Raises ValueError as `choose_labels` does.
+    Args:
+        model: Model to decode with.
+        seeds: B seeds.
+        labels: Class of all seeds, or of each; None lets seeds take the classes in turn.
+
+    Returns:
+        Shares, float32 (B, classes); None for a model without classes.
+
+    Raises:
+        ValueError: A label is unknown, or there are more or fewer labels than seeds.
     """
     return one_hot(model.labels, choose_labels(model, seeds, labels))

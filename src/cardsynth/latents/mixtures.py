@@ -1,4 +1,4 @@
-"""Mixtures of classes: a net that takes the share of each class where it took one class."""
+"""Nets that take a mixture of classes instead of a single class."""
 
 import copy
 
@@ -8,22 +8,22 @@ from torch import nn
 
 
 class _MixedEmbedding(nn.Module):
-    """Weighted means of an embedding's rows; exactly a row where its weight is 1 and the others are 0."""
+    """Embeds mixtures of classes as weighted means of embeddings; a weight of 1 gives a class's embedding exactly."""
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = embedding
 
     def forward(self, shares: torch.Tensor) -> torch.Tensor:
-        """Shares of the rows, float32 (B, rows) -> float32 (B, dimension)."""
-        # A matrix product would be rounded under autocast.
+        """Maps the shares of classes, float32 (B, classes), to embeddings, float32 (B, dimension)."""
+        # Autocast would round a matrix product.
         return (shares[:, :, None] * self.embedding.weight).sum(dim=1)
 
 
 def mix_classes(unet: UNet2DModel) -> UNet2DModel:
-    """The same net, its weights shared, whose `class_labels` are shares of all its classes, float32 (B, classes + 1).
+    """Returns a net with shared weights whose `class_labels` are shares of classes, float32 (B, classes + 1).
 
-    The last class stands for "no label". A net without classes stays as it is.
+    The last class means "no label". A net without classes is returned unchanged.
     """
     if unet.class_embedding is None:
         return unet

@@ -1,4 +1,4 @@
-"""Films of cards as MP4 and GIF, frame by frame, so that a long one takes no more memory than a short one."""
+"""Writes films of cards as MP4 and GIF, frame by frame, so that memory does not grow with the length."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-SHOWN_HEIGHT = 320  # pixels that a small card is enlarged to, about
-# A palette of its own for each frame, so that no frame waits for the last one.
+SHOWN_HEIGHT = 320  # approximate height of enlarged cards in pixels
+# Each frame has its own palette, so that no frame waits for the last one.
 PALETTES = (
     "split[seen][measured];[measured]palettegen=stats_mode=single[palette];[seen][palette]paletteuse=new=1:dither=none"
 )
-# Else what has the number of the last frame's colour counts as unchanged, though the palette is another.
+# Without these flags, pixels with the colour index of the previous frame count as unchanged, despite a new palette.
 WHOLE_FRAMES = "-offsetting-transdiff"
 KINDS: dict[str, dict[str, Any]] = {
     ".mp4": {"codec": "libx264", "quality": 8, "output_params": ["-movflags", "+faststart"]},
@@ -29,12 +29,12 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def check_film(out: str | Path, overwrite: bool = False) -> Path:
-    """Where a film goes; raises ValueError unless it is a new `.mp4` or `.gif`, or one that may be overwritten."""
+    """Returns the path of a film; raises ValueError unless it ends in `.mp4` or `.gif` and may be written."""
     out = Path(out)
     if out.suffix.lower() not in KINDS:
-        raise ValueError(f"{out} is no film; name a file that ends in {' or '.join(KINDS)}")
+        raise ValueError(f"{out} is not a film; choose a file name that ends in {' or '.join(KINDS)}")
     if out.exists() and not overwrite:
-        raise ValueError(f"{out} exists already; name another file, or overwrite")
+        raise ValueError(f"{out} exists already; choose another file, or overwrite it")
     return out
 
 
@@ -48,20 +48,27 @@ def write_film(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write cards uint8 (C, H, W) as a film, an `.mp4` (H.264) or a `.gif` that plays over and over, by its ending.
+    """Writes a film atomically. Small cards are enlarged by an integer factor to a height of about `SHOWN_HEIGHT`.
 
-    Small cards are enlarged by whole pixels to a height of about `SHOWN_HEIGHT`. frames: how many there are, for the
-    progress bar. with_masks: each card's mask stands at its right, where it has one. The film is there once it is
-    whole; memory does not grow with its length. Raises ValueError as `check_film`, for frames per second that are not
-    above 0 (a GIF shows up to 50), and without frames.
+    Args:
+        cards: Cards uint8 (C, H, W).
+        out: `.mp4` (H.264), or `.gif`, which repeats.
+        frames_per_second: Above 0; at most 50 for a GIF.
+        frames: Number of cards, for the progress bar.
+        with_masks: Show each card's mask on its right.
+        overwrite: Replace an existing file.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: There are no cards, the frame rate is out of range, or `check_film` refuses the path.
     """
     out = check_film(out, overwrite)
     if not frames_per_second > 0 or (out.suffix.lower() == ".gif" and frames_per_second > 50):
-        raise ValueError(f"frames per second must be above 0, and of a GIF 50 at the most, not {frames_per_second:g}")
+        raise ValueError(f"frames per second must be above 0, and at most 50 for a GIF, not {frames_per_second:g}")
     pictures = (_frame(card, with_masks) for card in cards)
     first = next(pictures, None)
     if first is None:
-        raise ValueError(f"there are no frames to write to {out}")
+        raise ValueError(f"no frames to write to {out}")
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.stem}.tmp{out.suffix}")
     size = (first.shape[1], first.shape[0])
@@ -82,7 +89,7 @@ def write_film(
 
 
 def _frame(card: torch.Tensor, with_mask: bool) -> np.ndarray:
-    """A card uint8 (C, H, W) as a frame (height, width, 3), enlarged, both sides even, as H.264 takes them."""
+    """Enlarges a card uint8 (C, H, W) to a frame (height, width, 3) with even sides, as H.264 requires."""
     picture = card[:3]
     if with_mask and len(card) == 4:
         picture = torch.cat([picture, card[3:].expand(3, -1, -1)], dim=2)
@@ -93,7 +100,7 @@ def _frame(card: torch.Tensor, with_mask: bool) -> np.ndarray:
 
 
 def read_film(path: str | Path) -> Iterator[np.ndarray]:
-    """Yield the frames of a film, uint8 (height, width, 3)."""
+    """Yields the frames of a film, uint8 (height, width, 3)."""
     reader = imageio_ffmpeg.read_frames(str(path))
     width, height = next(reader)["size"]
     for frame in reader:

@@ -1,6 +1,6 @@
 """Walks through latent space, between seeds and between classes, for any LatentModel.
 
-Where a walk comes by a seed, its latent is that seed's to the bit, so its card is the one that is generated alone.
+At a seed, the latent of a walk equals the seed's own to the bit, so the card equals the one generated from the seed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,26 +15,39 @@ Interpolation = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tenso
 
 
 def linear(start: torch.Tensor, end: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """Points on the line from start to end, float32 (N, *shape), for shares (N,) of its length from 0 to 1.
+    """Interpolates along a line. Halfway between two seeds, points are shorter than the latents of seeds.
 
-    Halfway between two seeds they are shorter than any seed's own latent.
+    Args:
+        start: First point, float32 (*shape).
+        end: Last point, float32 (*shape).
+        shares: Shares of the length, (N,), from 0 to 1.
+
+    Returns:
+        Points, float32 (N, *shape).
     """
-    return torch.lerp(start, end, _beside(shares, start))
+    return torch.lerp(start, end, _expand(shares, start))
 
 
 def spherical(start: torch.Tensor, end: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """Points on the arc from start to end, float32 (N, *shape), for shares (N,) of its angle from 0 to 1.
+    """Interpolates along an arc (Shoemake 1985; for latents White 2016, "Sampling generative networks").
 
-    Shoemake 1985; for latents White 2016, "Sampling generative networks". Where both point the same or opposite ways,
-    there is no one arc, and it is the line.
+    Parallel and opposite points define no unique arc and are interpolated along a line.
+
+    Args:
+        start: First point, float32 (*shape).
+        end: Last point, float32 (*shape).
+        shares: Shares of the angle, (N,), from 0 to 1.
+
+    Returns:
+        Points, float32 (N, *shape).
     """
-    one, other = start.double().flatten(), end.double().flatten()
-    cosine = (one @ other) / (one.norm() * other.norm()).clamp(min=1e-30)
+    first, last = start.double().flatten(), end.double().flatten()
+    cosine = (first @ last) / (first.norm() * last.norm()).clamp(min=1e-30)
     angle = torch.arccos(cosine.clamp(-1, 1))
     if torch.sin(angle) < 1e-6:
         return linear(start, end, shares)
-    along = _beside(shares, start).double()
-    return ((torch.sin((1 - along) * angle) * start + torch.sin(along * angle) * end) / torch.sin(angle)).float()
+    fraction = _expand(shares, start).double()
+    return ((torch.sin((1 - fraction) * angle) * start + torch.sin(fraction * angle) * end) / torch.sin(angle)).float()
 
 
 INTERPOLATIONS: dict[str, Interpolation] = {"spherical": spherical, "linear": linear}
@@ -43,11 +56,20 @@ INTERPOLATIONS: dict[str, Interpolation] = {"spherical": spherical, "linear": li
 def interpolate(
     model: LatentModel, seeds: Sequence[int], count: int, labels: Labels = None, how: str = "spherical"
 ) -> torch.Tensor:
-    """Cards uint8 (count, C, H, W) on the way from one of two seeds to the other, both among them.
+    """Draws cards between two seeds, which are the first and the last card.
 
-    labels: class of both, or of each: the embeddings of their classes are mixed by the same shares. The same seed twice
-    is a way between classes alone. how: `spherical` or `linear`. Raises ValueError for other than two seeds, fewer than
-    two cards, and a `how` or labels that there are not.
+    Args:
+        model: Model to decode with.
+        seeds: Two seeds. The same seed twice, with two labels, interpolates between classes alone.
+        count: Number of cards, at least 2.
+        labels: Class of both seeds, or of each; class embeddings are mixed by the same shares as latents.
+        how: `spherical` or `linear`.
+
+    Returns:
+        Cards uint8 (count, C, H, W).
+
+    Raises:
+        ValueError: An argument is out of range.
     """
     latents, weights = _seed_points(model, seeds, labels, 2)
     shares = _shares(count)
@@ -58,9 +80,20 @@ def interpolate(
 def corner_grid(
     model: LatentModel, seeds: Sequence[int], size: tuple[int, int], labels: Labels = None, how: str = "spherical"
 ) -> torch.Tensor:
-    """Cards uint8 (rows * columns, C, H, W), row by row, between four seeds: top left, top right, bottom left, right.
+    """Draws a grid of cards between four seeds.
 
-    size: (rows, columns), each 2 or more. Other arguments and errors as of `interpolate`.
+    Args:
+        model: Model to decode with.
+        seeds: Seeds of the corners: top left, top right, bottom left, bottom right.
+        size: (rows, columns), each at least 2.
+        labels: Class of all seeds, or of each.
+        how: `spherical` or `linear`.
+
+    Returns:
+        Cards uint8 (rows * columns, C, H, W), row by row.
+
+    Raises:
+        ValueError: An argument is out of range.
     """
     latents, weights = _seed_points(model, seeds, labels, 4)
     rows, columns = map(_shares, size)
@@ -71,12 +104,10 @@ def corner_grid(
 def add_constants(
     model: LatentModel, seed: int, constants: Sequence[float] | torch.Tensor, label: str | None = None
 ) -> torch.Tensor:
-    """Cards uint8 (N, C, H, W) of a seed's latent with each of N constants added to all of it."""
+    """Draws cards uint8 (N, C, H, W) of a seed's latent, to whose elements each of N constants is added."""
     latents, weights = _seed_points(model, [seed], label, 1)
-    steps = torch.as_tensor(constants, dtype=torch.float32)
-    return model.decode(
-        latents + _beside(steps, latents[0]), None if weights is None else weights.repeat(len(steps), 1)
-    )
+    offsets = _expand(torch.as_tensor(constants, dtype=torch.float32), latents[0])
+    return model.decode(latents + offsets, None if weights is None else weights.repeat(len(offsets), 1))
 
 
 def walk(
@@ -87,36 +118,49 @@ def walk(
     loop: bool = True,
     how: str = "spherical",
 ) -> Iterator[torch.Tensor]:
-    """Yield so many cards uint8 (C, H, W) on a way from seed to seed, one after another; few are in memory at a time.
+    """Yields cards of a walk from seed to seed; few are in memory at a time.
 
-    labels: one class for all, or one for each seed (default: each seed's turn). loop: end where the first card follows.
-    Each seed is one of the cards, to the byte as generated alone, and the ways between them take equally many, give or
-    take one. how: `spherical` or `linear`. Raises ValueError for fewer than two seeds, or fewer frames than those.
+    Each seed's card is among them and equals, to the byte, the one generated alone. Legs between seeds have equally
+    many cards, up to one.
+
+    Args:
+        model: Model to decode with.
+        seeds: At least two seeds.
+        frames: Number of cards, at least one for each seed.
+        labels: Class of all seeds, or of each; None lets seeds take the classes in turn.
+        loop: Return to the first seed, so that a repeated film continues smoothly.
+        how: `spherical` or `linear`.
+
+    Yields:
+        Cards uint8 (C, H, W).
+
+    Raises:
+        ValueError: An argument is out of range.
     """
     if len(seeds) < 2:
-        raise ValueError(f"a walk takes two seeds or more, not {len(seeds)}")
+        raise ValueError(f"a walk takes at least two seeds, not {len(seeds)}")
     latents, weights = _seed_points(model, seeds, labels, len(seeds))
     interpolation = _interpolation(how)
     points = iter(list(_points(len(seeds), frames, loop)))
     while part := list(islice(points, max(16, 8 * torch.get_num_threads()))):
         pairs = [(leg, (leg + 1) % len(seeds), torch.tensor([share])) for leg, share in part]
-        some = torch.cat([interpolation(latents[one], latents[other], share) for one, other, share in pairs])
+        points_of_part = torch.cat([interpolation(latents[start], latents[end], share) for start, end, share in pairs])
         mixed = None
         if weights is not None:
-            mixed = torch.cat([linear(weights[one], weights[other], share) for one, other, share in pairs])
-        yield from model.decode(some, mixed)
+            mixed = torch.cat([linear(weights[start], weights[end], share) for start, end, share in pairs])
+        yield from model.decode(points_of_part, mixed)
 
 
 def _points(seeds: int, frames: int, loop: bool) -> Iterator[tuple[int, float]]:
-    """The leg (0: from the first seed to the second) and the share of its way of each frame."""
+    """Yields the leg of each frame (0: from the first seed to the second) and its share of the leg's length."""
     if frames < seeds:
-        raise ValueError(f"a walk through {seeds} seeds takes {seeds} frames or more, not {frames}")
+        raise ValueError(f"a walk through {seeds} seeds takes at least {seeds} frames, not {frames}")
     legs = seeds if loop else seeds - 1
     moves = frames if loop else frames - 1
     starts = [leg * moves // legs for leg in range(legs + 1)]
-    for leg, (first, after) in enumerate(pairwise(starts)):
-        for frame in range(first, after):
-            yield leg, (frame - first) / (after - first)
+    for leg, (start, end) in enumerate(pairwise(starts)):
+        for frame in range(start, end):
+            yield leg, (frame - start) / (end - start)
     if not loop:
         yield legs - 1, 1.0
 
@@ -131,26 +175,26 @@ def _between_corners(
 def _seed_points(
     model: LatentModel, seeds: Sequence[int], labels: Labels, count: int
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Latents and class weights of so many seeds."""
+    """Returns latents and class weights of `count` seeds."""
     if len(seeds) != count:
-        raise ValueError(f"this takes {count} seeds, not {len(seeds)}")
+        raise ValueError(f"this function takes {count} seeds, not {len(seeds)}")
     if any(seed < 0 for seed in seeds):
-        raise ValueError("seeds must be whole numbers from 0")
+        raise ValueError("seeds must be non-negative integers")
     return model.seed_latents(seeds), class_weights(model, seeds, labels)
 
 
 def _interpolation(how: str) -> Interpolation:
     if how not in INTERPOLATIONS:
-        raise ValueError(f"there is no interpolation {how!r}; there are {', '.join(INTERPOLATIONS)}")
+        raise ValueError(f"unknown interpolation {how!r}; choose from {', '.join(INTERPOLATIONS)}")
     return INTERPOLATIONS[how]
 
 
 def _shares(count: int) -> torch.Tensor:
     if count < 2:
-        raise ValueError(f"a way has two ends, so it takes 2 cards or more, not {count}")
+        raise ValueError(f"an interpolation takes at least 2 cards, not {count}")
     return torch.linspace(0, 1, count)
 
 
-def _beside(values: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
-    """Values (N,) as (N, 1, ...), to be laid over latents (N, *shape)."""
+def _expand(values: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+    """Reshapes values (N,) to (N, 1, ...), which broadcasts with latents (N, *shape)."""
     return values.reshape(-1, *[1] * latent.dim())

@@ -1,34 +1,47 @@
-"""What fine-tuning a Stable Diffusion takes: parameters and memory, counted beforehand on nets without numbers."""
+"""Estimates the parameters and memory of fine-tuning a Stable Diffusion, from the configurations of its nets."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from cardsynth.doctor.estimate import ALLOCATOR, CONTEXT_GB, PeakMemory
+from cardsynth.doctor.activations import Precision, SavedBytes
+from cardsynth.doctor.estimate import ALLOCATOR, CONTEXT_GB
 from cardsynth.text.config import TextConfig
 from cardsynth.text.learner import add_adapters
 from cardsynth.text.model import TextModelError, pull_file, unet_conditions
 
-FLOAT, HALF = torch.float32, torch.bfloat16  # bytes of bfloat16 and float16 are the same
+KINDS = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+}
+# A residual block without gradients holds its input, the output of its norm and that of its activation function.
+TENSORS_IN_USE = 3
 
 
 @dataclass(frozen=True)
 class TextEstimate:
-    """What a run takes on a GPU, memory in 10^9 bytes.
+    """The cost of a run on a GPU, memory in 10^9 bytes.
 
-    parameters: of U-Net and text encoders; trained: those that are trained. training_gb, drawing_gb, encoding_gb: at
-    the highest point of a training step, of a validation picture and of encoding the data; the largest is what is
-    needed, with what CUDA and its allocator hold over it.
+    Attributes:
+        size: Height and width of a picture in pixels.
+        batch: Pictures in a batch.
+        parameters: Parameters of the U-Net and the text encoders, without adapters.
+        trained: Trained parameters.
+        weights_gb: Weights of the nets that a training step uses.
+        states_gb: Adam's moments, and the averaged weights of method `full`.
+        activations_gb: Activations and gradients at the highest point of a training step.
+        drawing_gb: Memory to draw a validation picture during training.
+        encoding_gb: Memory to encode the training pictures.
     """
 
     size: tuple[int, int]
@@ -43,16 +56,16 @@ class TextEstimate:
 
     @property
     def training_gb(self) -> float:
-        """Weights, what the optimiser keeps of them, and activations with gradients."""
+        """Memory of a training step."""
         return self.weights_gb + self.states_gb + self.activations_gb
 
     @property
     def memory_gb(self) -> float:
-        """What a GPU must have."""
+        """Memory that a GPU must have, including that of CUDA and its allocator."""
         return max(self.training_gb, self.drawing_gb, self.encoding_gb) * ALLOCATOR + CONTEXT_GB
 
     def text(self, memory_gb: float | None = None) -> str:
-        """A few lines; memory_gb: what the GPU has."""
+        """Returns a few lines of text, which say whether the run fits if the GPU's memory is given."""
         share = f"{self.trained / 1e6:.2f} million trained, {self.trained / self.parameters:.2%}"
         lines = [
             f"pictures    {self.size[0]}x{self.size[1]}, {self.batch} at a time",
@@ -71,150 +84,112 @@ class TextEstimate:
 
 
 def estimate_text(config: TextConfig) -> TextEstimate:
-    """What training with these settings takes on a GPU in 16 bits (in 32 with mixed_precision no).
+    """Estimates the cost of fine-tuning on a GPU, in 16 bits unless `mixed_precision` is `no`.
 
-    Of the base model only its configuration is read, or downloaded. Raises TextModelError where there is none.
+    Only the configurations of the base model are read or downloaded. The nets lie on the meta device, see
+    `cardsynth.doctor.activations`.
+
+    Raises:
+        TextModelError: The base model lacks a configuration.
     """
-    configs = _read_configs(config)
-    dtype = FLOAT if config.mixed_precision == "no" else HALF
-    nets = _nets(config, configs, dtype)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        return _estimate(config, configs, dtype, *nets)
+    configs, half, full = _read_configs(config), config.mixed_precision != "no", config.method == "full"
+    nets = _meta_nets(config, configs, torch.bfloat16 if half else torch.float32)
+    unet, vae = nets["unet"], nets.pop("vae")
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    side = config.resolution or factor * unet.config.sample_size
+    size, latent_side, batch = (side, side), side // factor, config.train_batch_size
+    encoders = [net for name, net in nets.items() if name != "unet"]
 
-
-def _estimate(
-    config: TextConfig,
-    configs: dict[str, dict[str, Any]],
-    dtype: torch.dtype,
-    unet: UNet2DConditionModel,
-    encoders: dict[str, nn.Module],
-    vae: AutoencoderKL,
-) -> TextEstimate:
-    full, factor = config.method == "full", 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
-    side = config.resolution or factor * configs["unet"]["sample_size"]
-    size, latents = (side, side), (side // factor, side // factor)
-    nets = (unet, *encoders.values())
-    parts = (unet, *(encoders.values() if config.train_text_encoder else ()))
-    for net in (*nets, vae):
-        _give_memory(net)
-    trained = sum(value.numel() for net in nets for value in net.parameters() if value.requires_grad)
-    counted = sum(value.numel() for net in nets for value in net.parameters()) - (0 if full else trained)
-    _as_on_a_gpu(unet)
+    activations = SavedBytes(*nets.values())
     if config.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-
-    def draw(batch: int, asked: bool) -> torch.Tensor:
-        told = _told(encoders, configs["unet"], batch, dtype, asked)
-        noisy = torch.empty(batch, configs["unet"]["in_channels"], *latents, dtype=dtype)
-        return unet(noisy, torch.zeros(batch, dtype=torch.long), **unet_conditions(told, size)).sample
-
-    with PeakMemory(_tensors(*nets)) as training, torch.autocast("cpu", HALF, enabled=dtype != FLOAT):
-        draw(config.train_batch_size, config.train_text_encoder).float().square().mean().backward()
-    with torch.no_grad():
-        with PeakMemory(_tensors(*nets)) as drawing, torch.autocast("cpu", HALF, enabled=dtype != FLOAT):
-            draw(2, False)  # with the prompt, and without, for guidance
-        with PeakMemory(_tensors(vae)) as decoding:
-            vae.decode(torch.empty(1, configs["vae"]["latent_channels"], *latents))
-        with PeakMemory(_tensors(vae)) as encoding:
-            vae.encode(torch.empty(1, 3, *size))
-    states = 4 * trained * (3 if full else 2)  # Adam's two moments, and of method full the average
-    stored = 4 * trained if full else 0  # the trained weights, while the averaged ones stand in their place
+        unet.enable_gradient_checkpointing(activations.checkpoint)
+    with activations, Precision(half, on_gpu=True), torch.device("meta"):
+        prompts = _encode_prompts(unet, encoders, batch, config.train_text_encoder)
+        noisy_latents = torch.empty(batch, unet.config.in_channels, latent_side, latent_side, dtype=unet.dtype)
+        timesteps = torch.zeros(batch, dtype=torch.long)
+        unet(noisy_latents, timesteps, **unet_conditions(prompts, size)).sample.float().square().mean()
+    trained = sum(value.numel() for net in nets.values() for value in net.parameters() if value.requires_grad)
+    counted = sum(value.numel() for net in nets.values() for value in net.parameters())
+    gradients = average = 4 * trained
+    states = 2 * gradients + (average if full else 0)
+    # While a picture is drawn, the averaged weights replace the trained ones, which are stored. The U-Net draws in
+    # less memory than the VAE decodes.
+    stored = average if full else 0
+    decoding = _pass_bytes(vae, vae.decode, (vae.config.latent_channels, latent_side, latent_side))
+    parts = nets.values() if config.train_text_encoder else [unet]
     return TextEstimate(
         size=size,
-        batch=config.train_batch_size,
-        parameters=counted,
+        batch=batch,
+        parameters=counted if full else counted - trained,
         trained=trained,
         weights_gb=_bytes(*parts) / 1e9,
         states_gb=states / 1e9,
-        activations_gb=training.peak / 1e9,
-        drawing_gb=(_bytes(*nets, vae) + states + stored + max(drawing.peak, decoding.peak)) / 1e9,
-        encoding_gb=(_bytes(vae) + encoding.peak) / 1e9,
+        activations_gb=max(activations.peak, 2 * gradients) / 1e9,
+        drawing_gb=(_bytes(*nets.values(), vae) + states + stored + decoding) / 1e9,
+        encoding_gb=(_bytes(vae) + _pass_bytes(vae, vae.encode, (3, *size))) / 1e9,
     )
 
 
-def _nets(
-    config: TextConfig, configs: dict[str, dict[str, Any]], dtype: torch.dtype
-) -> tuple[UNet2DConditionModel, dict[str, nn.Module], AutoencoderKL]:
-    """U-Net, text encoders and VAE without numbers, in the precisions and with the adapters that training has."""
-    kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(configs["unet"])
-        encoders = {name: kinds[name](CLIPTextConfig.from_dict(configs[name])) for name in kinds if name in configs}
-        vae = AutoencoderKL.from_config(configs["vae"])
-        for net in (unet, *encoders.values()):
-            nn.Module.to(net, dtype)  # the nets' own warns of parts that they do not have
-        for net in (unet, vae, *encoders.values()):
-            net.requires_grad_(False)
-        if config.method == "full":
-            for net in (unet, *(encoders.values() if config.train_text_encoder else ())):
-                net.float().requires_grad_(True)
-        else:
-            add_adapters(SimpleNamespace(unet=unet, **encoders), config.lora_rank, config.train_text_encoder)
-    return unet, encoders, vae
-
-
-def _give_memory(net: nn.Module) -> None:
-    """Put tensors that claim memory in the places of those that do not; what is trained becomes float32."""
-    for module in net.modules():
-        for name, value in list(module.named_parameters(recurse=False)):
-            given = torch.empty(value.shape, dtype=FLOAT if value.requires_grad else value.dtype)
-            setattr(module, name, nn.Parameter(given, value.requires_grad))
-        for name, value in list(module.named_buffers(recurse=False)):
-            setattr(module, name, torch.zeros(value.shape, dtype=value.dtype))
-
-
 def _read_configs(config: TextConfig) -> dict[str, dict[str, Any]]:
-    """The configurations of the base model's nets; of the second text encoder where there is one."""
-    found = {}
-    folder = Path(config.base_model).expanduser()
-    for name in ("unet", "vae", "text_encoder", "text_encoder_2"):
-        if folder.exists():
-            path = folder / name / "config.json"
-        else:
+    """Reads the configurations of the base model's nets, including those of a second text encoder if there is one."""
+    configs, folder = {}, Path(config.base_model).expanduser()
+    for name in KINDS:
+        path = folder / name / "config.json"
+        if not folder.exists():
             path = pull_file(config.base_model, f"{name}/config.json", config.base_revision)
         if path and path.is_file():
-            found[name] = json.loads(path.read_text())
-    missing = [name for name in ("unet", "vae", "text_encoder") if name not in found]
+            configs[name] = json.loads(path.read_text())
+    missing = [name for name in ("unet", "vae", "text_encoder") if name not in configs]
     if missing:
-        raise TextModelError(f"{config.base_model} is no Stable Diffusion as diffusers: no {', '.join(missing)} in it")
-    return found
+        raise TextModelError(f"{config.base_model} is not a Stable Diffusion folder: {', '.join(missing)} missing")
+    return configs
 
 
-def _told(
-    encoders: dict[str, nn.Module], config: dict[str, Any], batch: int, dtype: torch.dtype, asked: bool
+def _meta_nets(config: TextConfig, configs: dict[str, dict[str, Any]], dtype: torch.dtype) -> dict[str, nn.Module]:
+    """Builds the nets without weights, in the precisions and with the adapters of training."""
+    nets = {}
+    with torch.device("meta"):
+        for name, values in configs.items():
+            if name.startswith("text"):
+                nets[name] = KINDS[name](CLIPTextConfig.from_dict(values))
+            else:
+                nets[name] = KINDS[name].from_config(values)
+            nets[name].requires_grad_(False)
+            if name != "vae":
+                nn.Module.to(nets[name], dtype)  # the nets' own methods warn about missing parts
+        trained = [net for name, net in nets.items() if name == "unet" or (config.train_text_encoder and name != "vae")]
+        if config.method == "full":
+            for net in trained:
+                net.float().requires_grad_(True)
+        else:
+            add_adapters(SimpleNamespace(**nets), config.lora_rank, config.train_text_encoder)
+            for value in (value for net in trained for value in net.parameters() if value.requires_grad):
+                value.data = value.data.float()
+    return nets
+
+
+def _encode_prompts(
+    unet: UNet2DConditionModel, encoders: list[nn.Module], batch: int, with_encoders: bool
 ) -> dict[str, torch.Tensor]:
-    """What captions say to the U-Net; `asked`: by way of the text encoders, whose activations then count too."""
-    if not asked:
-        told = {"prompt_embeds": torch.empty(batch, 77, config["cross_attention_dim"], dtype=dtype)}
-    else:
-        tokens = torch.zeros(batch, 77, dtype=torch.long)
-        hidden = [encoder(tokens, output_hidden_states=True).hidden_states[-1] for encoder in encoders.values()]
-        told = {"prompt_embeds": torch.cat(hidden, dim=-1)}
-    if "text_encoder_2" in encoders:
-        told["pooled"] = torch.empty(batch, encoders["text_encoder_2"].config.projection_dim, dtype=dtype)
-    return told
+    """Returns prompt embeddings; `with_encoders` passes through the text encoders, whose activations then count."""
+    shape = (batch, encoders[0].config.max_position_embeddings)
+    prompts = {"prompt_embeds": torch.empty(*shape, unet.config.cross_attention_dim, dtype=unet.dtype)}
+    if with_encoders:
+        tokens = torch.zeros(shape, dtype=torch.long)
+        hidden = [encoder(tokens, output_hidden_states=True).hidden_states[-1] for encoder in encoders]
+        prompts["prompt_embeds"] = torch.cat(hidden, dim=-1)
+    if len(encoders) > 1:
+        prompts["pooled"] = torch.empty(batch, encoders[1].config.projection_dim, dtype=unet.dtype)
+    return prompts
 
 
-def _as_on_a_gpu(net: nn.Module) -> None:
-    """Let a net's norms work in float32, as autocast has them do on a GPU and not on a CPU."""
-    for norm in net.modules():
-        if isinstance(norm, nn.GroupNorm):
-            norm.forward = partial(_group_norm, norm)
-        elif isinstance(norm, nn.LayerNorm):
-            norm.forward = partial(_layer_norm, norm)
-
-
-def _group_norm(norm: nn.GroupNorm, values: torch.Tensor) -> torch.Tensor:
-    return F.group_norm(values.float(), norm.num_groups, norm.weight.float(), norm.bias.float(), norm.eps)
-
-
-def _layer_norm(norm: nn.LayerNorm, values: torch.Tensor) -> torch.Tensor:
-    return F.layer_norm(values.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
-
-
-def _tensors(*nets: nn.Module) -> list[torch.Tensor]:
-    return [value for net in nets for value in (*net.parameters(), *net.buffers())]
+def _pass_bytes(vae: AutoencoderKL, function: Callable, shape: tuple[int, ...]) -> int:
+    """Returns the bytes that a VAE holds while it encodes or decodes one picture, in float32 and without gradients."""
+    saved = SavedBytes(vae)
+    with saved, Precision(half=False, on_gpu=True), torch.device("meta"):
+        function(torch.empty(1, *shape, requires_grad=True))
+    return TENSORS_IN_USE * saved.largest
 
 
 def _bytes(*nets: nn.Module) -> int:
-    return sum(value.nbytes for value in _tensors(*nets))
+    return sum(value.nbytes for net in nets for value in (*net.parameters(), *net.buffers()))
