@@ -21,8 +21,8 @@ def write_coco(
 ) -> None:
     """Writes `images/SPLIT/` and `annotations/instances_SPLIT.json`, https://cocodataset.org/#format-data.
 
-    Categories are numbered from 1 and `iscrowd` is always 0. The segmentation of a damage whose box alone is known is an
-    empty list.
+    Categories are numbered from 1 and `iscrowd` is always 0. If only the box of a damage is known, its segmentation is
+    an empty list.
 
     Args:
         folder: An empty folder.
@@ -74,8 +74,8 @@ def _json(value: dict[str, Any]) -> str:
 def write_yolo(folder: Path, items: Sequence[Item], categories: Sequence[str], segment: bool = False) -> None:
     """Writes `images/SPLIT/`, `labels/SPLIT/` and `data.yaml`, https://docs.ultralytics.com/datasets/.
 
-    A label file has one line for each damage: the category, numbered from 0, then the centre and the lengths of its box,
-    or the points of its polygon, as shares of width and height. The label file of an undamaged card is empty.
+    A label file has one line for each damage: the category, numbered from 0, then the centre and the lengths of its
+    box, or the points of its polygon, as shares of width and height. The label file of an undamaged card is empty.
 
     Args:
         folder: An empty folder.

@@ -68,8 +68,8 @@ def export_cards(
     """Exports the cards of a folder into a new folder.
 
     All cards are read before anything is written; `out` is then built under a temporary name and renamed. Pictures are
-    copied byte for byte. Those that other tools would decode differently (EXIF rotation, transparency, palette, 16 bits)
-    become upright RGB PNG.
+    copied byte for byte. Those that other tools would decode differently (EXIF rotation, transparency, palette, 16
+    bits) become upright RGB PNG.
 
     Args:
         folder: Card folder.

@@ -117,8 +117,8 @@ def write_masks(folder: Path, items: Sequence[Item], categories: Sequence[str]) 
 def palette() -> np.ndarray:
     """Returns VOC's 256 colours.
 
-    Bits 0, 1 and 2 of an index are the highest bits of red, green and blue, bits 3 to 5 the next ones, and so on. Source:
-    VOClabelcolormap of the VOC development kit.
+    Bits 0, 1 and 2 of an index are the highest bits of red, green and blue, bits 3 to 5 the next ones, and so on
+    (VOClabelcolormap of the VOC development kit).
 
     Returns:
         uint8 (256, 3).

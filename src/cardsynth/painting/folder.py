@@ -90,8 +90,8 @@ def damage_cards(
     """Paints damage onto each clean card of a folder and writes a card folder.
 
     A painted card has the size of the clean one and equals it exactly outside its mask. Its mask, soft mask and clean
-    twin are written beside it. Its metadata row names the clean card (`source`), the clean card's `group` (or its name),
-    and all settings needed to reproduce it.
+    twin are written beside it. Its metadata row names the clean card (`source`), the clean card's `group` (or its
+    name), and all settings needed to reproduce it.
 
     Args:
         model: A diffusion model with masks.

@@ -1,4 +1,4 @@
-"""Copy-paste augmentation: moves, rotates and flips real damage and lays it on another real card (Ghiasi et al. 2021)."""
+"""Copy-paste augmentation: moves, rotates and flips real damage onto other real cards (Ghiasi et al. 2021)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

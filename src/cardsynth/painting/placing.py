@@ -35,7 +35,9 @@ class Frame:
         size = np.array(self.size[::-1] if self.turned else self.size)
         limit = np.array(self.model_size)
         sides = np.clip(np.rint(size * (limit / size).min()), 1, limit).astype(int)
-        rows, columns = (slice(int(start), int(start + side)) for start, side in zip((limit - sides) // 2, sides))
+        rows, columns = (
+            slice(int(start), int(start + side)) for start, side in zip((limit - sides) // 2, sides, strict=True)
+        )
         return rows, columns
 
     def shrink_scan(self, scan: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Models damage as a veil over a known card: the share of the print's light that it transmits, and the light it adds."""
+"""Models damage as a veil over a known card: the share of the print's light it transmits, and the light it adds."""
 
 from dataclasses import dataclass, replace
 
@@ -7,8 +7,8 @@ import torch.nn.functional as F
 
 from cardsynth.cards.dataset import normalize
 
-# Films transmit less of the print than the clearest veil of their colour: this power of its share. Measured on the print
-# and damage of drawn cards and their twins (1.3 to 1.5 by class).
+# Films transmit less of the print than the clearest veil of their colour: this power of its share. Measured on the
+# print and damage of drawn cards and their twins (1.3 to 1.5 by class).
 COVERING = 1.4
 SPREAD = 1.5  # pixels; veils are blurred by it, so that print which a net invents or omits has no influence
 

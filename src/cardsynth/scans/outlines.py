@@ -60,8 +60,8 @@ class _Line(NamedTuple):
 def ground_distance(small: np.ndarray) -> np.ndarray:
     """Returns how far the colour of each pixel is from the ground, in standard deviations of the ground.
 
-    The ground is the colour of most of the page's border. It is modelled as a quadratic function of the position, fitted
-    to the border with outliers rejected; the covariance is that of the residuals.
+    The ground is the colour of most of the page's border. It is modelled as a quadratic function of the position,
+    fitted to the border with outliers rejected; the covariance is that of the residuals.
 
     Args:
         small: uint8 (H, W, 3), RGB.
@@ -165,7 +165,11 @@ def fit_sides(image: np.ndarray, quad: np.ndarray, reach: float, exact: bool) ->
     ends, support, step, sharpness = zip(*sides, strict=True)
     corners = np.array([_intersection(*ends[i - 1], *ends[i]) for i in range(4)])
     margin = 0.2 * max(height, width)
-    if not np.isfinite(corners).all() or (corners < -margin).any() or (corners > [width + margin, height + margin]).any():
+    if (
+        not np.isfinite(corners).all()
+        or (corners < -margin).any()
+        or (corners > [width + margin, height + margin]).any()
+    ):
         return None
     return Sides(corners, np.array(support), np.array(step), np.array(sharpness))
 

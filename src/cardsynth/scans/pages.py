@@ -96,8 +96,8 @@ def scan_pages(
     """Finds, straightens and crops the cards of a folder of pages; an interrupted run resumes.
 
     Pages may lie in class folders or have metadata, as cards do. Masks beside them, and boxes in `objects` of their
-    rows, are transformed with the cards. Broken pages are reported and skipped. A journal and contact sheets are written
-    to `out`/report.
+    rows, are transformed with the cards. Broken pages are reported and skipped. A journal and contact sheets are
+    written to `out`/report.
 
     Args:
         pages: Folder of pages.

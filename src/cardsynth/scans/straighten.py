@@ -46,9 +46,7 @@ def rectify(page: np.ndarray, corners: np.ndarray, size: tuple[int, int] = CARD_
     oversampling = max(1, math.ceil(max(lengths[0], lengths[2]) / width - 0.25))
     large_size = (width * oversampling, height * oversampling)
     homography = to_card(corners, large_size[::-1])
-    large = cv2.warpPerspective(
-        page, homography, large_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    large = cv2.warpPerspective(page, homography, large_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA) if oversampling > 1 else large
 
 

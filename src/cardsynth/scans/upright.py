@@ -1,4 +1,4 @@
-"""Tells which way up a card is from its lines of text: more letters rise above the small letters than hang below them."""
+"""Tells which way up a card is from its text: more letters rise above the small letters than hang below them."""
 
 import math
 from dataclasses import dataclass
