@@ -35,10 +35,8 @@ class Frame:
         size = np.array(self.size[::-1] if self.turned else self.size)
         limit = np.array(self.model_size)
         sides = np.clip(np.rint(size * (limit / size).min()), 1, limit).astype(int)
-        rows, columns = (
-            slice(int(start), int(start + side)) for start, side in zip((limit - sides) // 2, sides, strict=True)
-        )
-        return rows, columns
+        (top, left), (height, width) = ((limit - sides) // 2).tolist(), sides.tolist()
+        return slice(top, top + height), slice(left, left + width)
 
     def shrink_scan(self, scan: np.ndarray) -> np.ndarray:
         """Brings the scan to the model's size; its edges are repeated into the margins.

@@ -53,8 +53,9 @@ def read_blocks(unet: UNet2DModel) -> list[Block]:
         unet: The net.
     """
     stages = [("down", level, block) for level, block in enumerate(unet.down_blocks)]
-    stages.append(("middle", len(unet.down_blocks) - 1, unet.mid_block))
-    stages += [("up", stages[-1][1] - index, block) for index, block in enumerate(unet.up_blocks)]
+    lowest = len(unet.down_blocks) - 1
+    stages += [("middle", lowest, unet.mid_block)]
+    stages += [("up", lowest - index, block) for index, block in enumerate(unet.up_blocks)]
     shapes: list[torch.Size] = []
 
     def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
