@@ -207,14 +207,13 @@ def _summary(items: Sequence[Item], categories: Sequence[str], rules: Rules, pat
         f"cards have names in which {pattern!r} is not found, so it groups them with none": len(ungrouped),
     }
     notes = [f"{count} {text}" for text, count in counted.items() if count]
-    summary = Summary(cards={}, groups={}, damages={}, notes=())
-    for split in SPLITS:
-        part = [item for item in items if item.split == split]
-        if not part:
-            continue
-        damages = Counter(instance.category for item in part for instance in item.annotated.instances)
-        summary.cards[split], summary.groups[split] = len(part), len({item.group for item in part})
-        summary.damages[split] = {name: damages[name] for name in categories}
-        if missing := [name for name in categories if not damages[name]]:
+    by_split = {split: part for split in SPLITS if (part := [item for item in items if item.split == split])}
+    damages = {split: dict.fromkeys(categories, 0) for split in by_split}
+    for item in items:
+        for instance in item.annotated.instances:
+            damages[item.split][instance.category] += 1
+    for split, counts in damages.items():
+        if missing := [name for name, count in counts.items() if not count]:
             notes.append(f"{split} has no {', '.join(missing)}: too few groups of cards show it")
-    return Summary(summary.cards, summary.groups, summary.damages, tuple(notes))
+    groups = {split: len({item.group for item in part}) for split, part in by_split.items()}
+    return Summary({split: len(part) for split, part in by_split.items()}, groups, damages, tuple(notes))

@@ -79,13 +79,8 @@ def trace_outlines(mask: np.ndarray) -> list[np.ndarray]:
         corners = (first * 4 + TOP, last * 4 + RIGHT, first * 4 + TOP)
         to_hole, back, onward = (corner + (cuts * 3 + number) * sides for number, corner in enumerate(corners, start=1))
         outer, cuts = first * 4 + LEFT, cuts + 1
-        successors |= {
-            outer: to_hole,
-            to_hole: ring[index],
-            ring[index - 1]: back,
-            back: onward,
-            onward: successors[outer],
-        }
+        detour = {to_hole: ring[index], ring[index - 1]: back, back: onward, onward: successors[outer]}
+        successors |= {outer: to_hole, **detour}
     outlines = []
     for start in starts:
         pixel, side = np.divmod(np.array(_ring(successors, start)) % sides, 4)
