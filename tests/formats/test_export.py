@@ -11,7 +11,7 @@ from tiny_folders import contents
 
 from cardsynth.cards.folder import CardError, CardFile, CardWriter
 from cardsynth.formats.export import export_cards
-from cardsynth.formats.instances import Rules, see_card
+from cardsynth.formats.instances import Rules, annotate_card
 
 
 def mask_with(*boxes: tuple[int, int, int, int]) -> Image.Image:
@@ -196,7 +196,7 @@ def test_a_failed_export_leaves_what_was_there(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="no space left"):
         export_cards(cards, out, "yolo", overwrite=True)
     assert contents(out) == before
@@ -256,7 +256,7 @@ def test_more_damages_than_a_png_has_indices_are_refused(tmp_path):
 def test_a_damage_of_which_only_the_box_is_known_has_no_mask(tmp_path):
     path = save(speckled(0), tmp_path / "a.png")
     row = {"file_name": "a.png", "objects": {"bbox": [[1, 2, 3, 4]], "categories": ["SMALL"]}}
-    (damage,) = see_card(CardFile("a.png", path, row=row), Rules()).instances
+    (damage,) = annotate_card(CardFile("a.png", path, row=row), Rules()).instances
     with pytest.raises(ValueError, match="only the box"):
         damage.mask()
 

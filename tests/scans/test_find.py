@@ -75,7 +75,7 @@ def test_corners_and_angle_are_exact(degrees):
 def test_a_page_of_another_aspect_is_told_by_it():
     page, _ = plain_page((450, 350, 10))
     assert find_cards_on_page(page, aspect=1.75) == []
-    turned_down = find_cards_on_page(page, aspect=1.65, least=0)
+    turned_down = find_cards_on_page(page, aspect=1.65, min_confidence=0)
     assert "1.40, not 1.65" in turned_down[0].reason
 
 

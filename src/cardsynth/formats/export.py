@@ -1,4 +1,4 @@
-"""A card folder turned into a data set that detectors are trained with: COCO, YOLO, Pascal VOC, masks, the Hub's."""
+"""Exports a card folder as a data set for training detectors: COCO, YOLO, Pascal VOC, masks or Parquet."""
 
 import json
 import os
@@ -16,20 +16,28 @@ from tqdm.auto import tqdm
 from cardsynth.cards.folder import CardError, CardFile
 from cardsynth.cards.reading import some_cards
 from cardsynth.cards.splits import SHARES, SPLITS, groups_of, split_cards
-from cardsynth.formats.coco_yolo import CocoWriter, Item, Segmentation, Writer, YoloWriter, is_read_alike, need_masks
-from cardsynth.formats.instances import Rules, SeenCard, see_card
-from cardsynth.formats.voc import MaskWriter, VocWriter
+from cardsynth.formats.coco_yolo import Segmentation, write_coco, write_yolo
+from cardsynth.formats.instances import AnnotatedCard, Rules, annotate_card
+from cardsynth.formats.items import Item, is_portable, require_masks, write_text
+from cardsynth.formats.voc import write_masks, write_voc
 from cardsynth.util.files import replace_folder
 from cardsynth.util.processes import results_in_order
 
 Format = Literal["coco", "yolo", "yolo-segment", "voc", "masks", "hub"]
 
-RECORD = "export.json"  # in an exported folder: what it was made of; only a folder that has it is overwritten
+RECORD = "export.json"  # how an exported folder was made; only a folder that has it is overwritten
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was exported: the cards, groups and damages by category of each split, and what a user should know of it."""
+    """What was exported.
+
+    Attributes:
+        cards: Number of cards by split.
+        groups: Number of groups by split.
+        damages: Number of damages by split and category.
+        notes: What the user should know.
+    """
 
     cards: dict[str, int]
     groups: dict[str, int]
@@ -37,7 +45,7 @@ class Summary:
     notes: tuple[str, ...]
 
     def text(self) -> str:
-        """A line a split, then the notes."""
+        """Returns one line for each split, then the notes."""
         lines = []
         for split, count in self.cards.items():
             damages = ", ".join(f"{name} {number}" for name, number in self.damages[split].items() if number) or "none"
@@ -57,57 +65,68 @@ def export_cards(
     segmentation: Segmentation = "polygons",
     overwrite: bool = False,
 ) -> Summary:
-    """Write the cards of a folder as a data set of another form into a new folder `out`.
+    """Exports the cards of a folder into a new folder.
 
-    shares, seed, pattern: of the splits, see `splits`. rules: what is one damage, see `instances`. categories: their
-    names in order; by default those found, sorted. segmentation: COCO's. All cards are read before anything is written;
-    then `out` is built under a temporary name and renamed. Pictures are copied byte for byte; those that other tools
-    would see otherwise (turned by EXIF, transparent, with a palette or 16 bits) become upright RGB PNG.
-    Raises CardError for a folder without cards, for cards that cannot be read or whose damage is not known, for names
-    in `categories` that are not all, and where `out` exists, unless `overwrite` and it was exported.
+    All cards are read before anything is written; `out` is then built under a temporary name and renamed. Pictures are
+    copied byte for byte. Those that other tools would decode differently (EXIF rotation, transparency, palette, 16
+    bits) become upright RGB PNG.
+
+    Args:
+        folder: Card folder.
+        out: Folder to write.
+        form: Format of the data set.
+        shares: Shares of training, validation and test cards, see `splits.split_groups`.
+        seed: Seed of the splits.
+        pattern: Regular expression that groups cards by their names, see `splits.groups_of`.
+        rules: What counts as one damage.
+        categories: Names of all categories, in order; default: those of the damages, sorted.
+        segmentation: How COCO stores masks.
+        overwrite: Replace `out` if it is an export.
+
+    Returns:
+        Counts by split, and notes.
+
+    Raises:
+        CardError: If the folder has no cards, a card cannot be read or its damage is unknown, `categories` lacks a
+            category, or `out` exists (unless `overwrite` and it is an export).
     """
     folder, out, rules = Path(folder), Path(out).absolute(), rules or Rules()
     _check_out(folder, out, overwrite)
     if not folder.is_dir():
         raise CardError(f"{folder} is no folder; give the folder that the cards are in")
     cards = some_cards(folder)
-    if twice := [name for name, count in Counter(card.name for card in cards).items() if count > 1]:
-        raise CardError(f"{twice[0]} has several rows in the metadata of {folder}; remove all but one")
-    groups = groups_of(cards, pattern)
-    parts = split_cards(cards, shares, seed, pattern)
-    seen = _see_all(cards, rules)
+    if repeated := [name for name, count in Counter(card.name for card in cards).items() if count > 1]:
+        raise CardError(f"{repeated[0]} has several rows in the metadata of {folder}; remove all but one")
+    groups, parts = groups_of(cards, pattern), split_cards(cards, shares, seed, pattern)
     split_of = {index: split for split, indices in parts.items() for index in indices}
     items = []
-    for index, (one, stem) in enumerate(zip(seen, _stems(cards), strict=True)):
-        copied = is_read_alike(one.card.image)
-        suffix = one.card.image.suffix.lower() if copied else ".png"
-        items.append(Item(one, split_of[index], stem, suffix, groups[index], copied))
-    named = _categories(items, categories, folder)
+    for index, (annotated, stem) in enumerate(zip(_annotate(cards, rules), _stems(cards), strict=True)):
+        copied = is_portable(annotated.card.image)
+        suffix = annotated.card.image.suffix.lower() if copied else ".png"
+        items.append(Item(annotated, split_of[index], stem, suffix, groups[index], copied))
+    categories = _categories(items, categories, folder)
     if form in ("yolo-segment", "masks"):
-        need_masks(items, form)
+        require_masks(items, form)
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        writer = _writer(form, temporary, named, items, segmentation, out.name)
-        for item in tqdm(items, f"Writing {form}", unit="card", leave=False):
-            writer.add(item)
-        writer.finish()
+        _write(form, temporary, items, categories, segmentation, out.name)
         record = {"format": form, "cards": folder.resolve().name, "shares": list(shares), "seed": seed}
-        record |= {"group_by": pattern, **asdict(rules), "categories": named}
+        record |= {"group_by": pattern, **asdict(rules), "categories": categories}
         record["splits"] = {
-            split: {item.name: item.seen.card.name for item in items if item.split == split} for split in parts
+            split: {item.name: item.annotated.card.name for item in items if item.split == split} for split in parts
         }
-        writer.write(RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+        write_text(temporary / RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
         replace_folder(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return _summary(items, named, rules, pattern)
+    return _summary(items, categories, rules, pattern)
 
 
 def _check_out(folder: Path, out: Path, overwrite: bool) -> None:
-    here, there = folder.resolve(), out.resolve()
-    if here == there or here in there.parents or there in here.parents:
+    source, target = folder.resolve(), out.resolve()
+    if source == target or source in target.parents or target in source.parents:
         raise CardError(f"{folder} and {out} lie in each other; choose folders beside each other")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -117,89 +136,84 @@ def _check_out(folder: Path, out: Path, overwrite: bool) -> None:
         raise CardError(f"{out} has no {RECORD}, so it was not exported and is not overwritten; choose another folder")
 
 
-def _see_all(cards: Sequence[CardFile], rules: Rules) -> list[SeenCard]:
-    results = results_in_order(partial(_see_or_say, rules=rules), cards, os.cpu_count() or 1, threads=True)
-    found = list(tqdm(results, "Reading cards", len(cards), unit="card", leave=False))
-    bad = [one for one in found if isinstance(one, CardError)]
-    if bad:
-        more = f" ({len(bad) - 1} more of {len(cards)} cards cannot be exported either)" if len(bad) > 1 else ""
-        raise CardError(f"{bad[0]}{more}") from bad[0]
-    return found
+def _annotate(cards: Sequence[CardFile], rules: Rules) -> list[AnnotatedCard]:
+    """Reads all cards; raises the first error and counts the others."""
+    results = results_in_order(partial(_card_or_error, rules=rules), cards, os.cpu_count() or 1, threads=True)
+    results = list(tqdm(results, "Reading cards", len(cards), unit="card", leave=False))
+    if errors := [result for result in results if isinstance(result, CardError)]:
+        more = f" ({len(errors) - 1} more of {len(cards)} cards cannot be exported either)" if len(errors) > 1 else ""
+        raise CardError(f"{errors[0]}{more}") from errors[0]
+    return results
 
 
-def _see_or_say(card: CardFile, rules: Rules) -> SeenCard | CardError:
+def _card_or_error(card: CardFile, rules: Rules) -> AnnotatedCard | CardError:
     try:
-        return see_card(card, rules)
+        return annotate_card(card, rules)
     except CardError as error:
         return error
 
 
 def _stems(cards: Sequence[CardFile]) -> Iterator[str]:
-    """A file name without suffix for each card, of its folders and name; a number tells those apart that are alike."""
-    taken: set[str] = set()
+    """Yields a file name without suffix for each card, from its folders and name; a number makes it unique."""
+    used: set[str] = set()
     for card in cards:
         path = PurePosixPath(card.name.removeprefix("images/")).with_suffix("")
-        plain = stem = "_".join(part for part in path.parts if part not in ("/", ".."))
+        base = stem = "_".join(part for part in path.parts if part not in ("/", ".."))
         number = 1
-        while stem.casefold() in taken:
+        while stem.casefold() in used:
             number += 1
-            stem = f"{plain}_{number}"
-        taken.add(stem.casefold())
+            stem = f"{base}_{number}"
+        used.add(stem.casefold())
         yield stem
 
 
-def _categories(items: Sequence[Item], asked: Sequence[str], folder: Path) -> list[str]:
-    found = sorted({instance.category for item in items for instance in item.seen.instances})
-    if missing := [name for name in found if asked and name not in asked]:
+def _categories(items: Sequence[Item], names: Sequence[str], folder: Path) -> list[str]:
+    present = sorted({instance.category for item in items for instance in item.annotated.instances})
+    if missing := [name for name in present if names and name not in names]:
         raise CardError(f"{folder} has damage of {', '.join(missing)} too; name all categories, in order")
-    if not found and not asked:
+    if not present and not names:
         raise CardError(f"no card of {folder} has a damage that is large enough, so there are no categories; name them")
-    return list(dict.fromkeys(asked)) or found
+    return list(dict.fromkeys(names)) or present
 
 
-def _writer(
-    form: Format, folder: Path, categories: list[str], items: Sequence[Item], segmentation: Segmentation, title: str
-) -> Writer:
-    if form == "hub":
-        from cardsynth.formats.parquet import HubWriter
-
-        return HubWriter(folder, categories, items, title)
+def _write(
+    form: Format, folder: Path, items: Sequence[Item], categories: list[str], segmentation: Segmentation, title: str
+) -> None:
     if form == "coco":
-        return CocoWriter(folder, categories, segmentation)
-    if form in ("yolo", "yolo-segment"):
-        return YoloWriter(folder, categories, segment=form == "yolo-segment")
-    if form in ("voc", "masks"):
-        return (VocWriter if form == "voc" else MaskWriter)(folder, categories)
-    raise CardError(f"there is no format {form!r}; choose coco, yolo, yolo-segment, voc, masks or hub")
+        write_coco(folder, items, categories, segmentation)
+    elif form in ("yolo", "yolo-segment"):
+        write_yolo(folder, items, categories, segment=form == "yolo-segment")
+    elif form == "voc":
+        write_voc(folder, items)
+    elif form == "masks":
+        write_masks(folder, items, categories)
+    elif form == "hub":
+        from cardsynth.formats.parquet import write_parquet
+
+        write_parquet(folder, items, categories, title)
+    else:
+        raise CardError(f"there is no format {form!r}; choose coco, yolo, yolo-segment, voc, masks or hub")
 
 
 def _summary(items: Sequence[Item], categories: Sequence[str], rules: Rules, pattern: str | None) -> Summary:
-    splits = [split for split in SPLITS if any(item.split == split for item in items)]
-    of = {split: [item for item in items if item.split == split] for split in splits}
-    damages = {
-        split: Counter(instance.category for item in of[split] for instance in item.seen.instances) for split in splits
+    cards = [item.annotated for item in items]
+    unmarked = [card for card in cards if not card.instances and card.card.label not in rules.undamaged]
+    ungrouped = [card for card in cards if pattern is not None and not re.search(pattern, card.card.name)]
+    counted = {
+        f"damages of fewer than {rules.least_area} pixels were dropped": sum(card.dropped for card in cards),
+        "cards that are not labelled undamaged have no damage: images without annotations": len(unmarked),
+        "cards labelled undamaged have damage marked, which was left out": sum(card.contradicted for card in cards),
+        "pictures became PNG: other tools would decode them differently": sum(not item.copied for item in items),
+        f"cards have names in which {pattern!r} is not found, so it groups them with none": len(ungrouped),
     }
-    notes = []
-
-    def note(count: int, text: str) -> None:
-        if count:
-            notes.append(f"{count} {text}")
-
-    seen = [item.seen for item in items]
-    bare = [one for one in seen if not one.instances and one.card.label not in rules.undamaged]
-    note(sum(one.dropped for one in seen), f"damages of fewer than {rules.least_area} pixels were dropped")
-    note(len(bare), "cards that are not labelled undamaged have no damage: images without annotations")
-    note(sum(one.contradicted for one in seen), "cards labelled undamaged have damage marked, which was left out")
-    note(sum(not item.copied for item in items), "pictures became PNG: other tools would have seen them otherwise")
-    if pattern is not None:
-        alone = sum(re.search(pattern, one.card.name) is None for one in seen)
-        note(alone, f"cards have names in which {pattern!r} is not found, so it groups them with none")
-    for split in splits:
-        missing = [name for name in categories if not damages[split][name]]
-        notes += [f"{split} has no {', '.join(missing)}: too few groups of cards show it"] if missing else []
-    return Summary(
-        cards={split: len(of[split]) for split in splits},
-        groups={split: len({item.group for item in of[split]}) for split in splits},
-        damages={split: {name: damages[split][name] for name in categories} for split in splits},
-        notes=tuple(notes),
-    )
+    notes = [f"{count} {text}" for text, count in counted.items() if count]
+    by_split = {split: part for split in SPLITS if (part := [item for item in items if item.split == split])}
+    damages = {split: dict.fromkeys(categories, 0) for split in by_split}
+    for item in items:
+        for instance in item.annotated.instances:
+            damages[item.split][instance.category] += 1
+    for split, counts in damages.items():
+        if missing := [name for name, count in counts.items() if not count]:
+            notes.append(f"{split} has no {', '.join(missing)}: too few groups of cards show it")
+    groups = {split: len({item.group for item in part}) for split, part in by_split.items()}
+    return Summary({split: len(part) for split, part in by_split.items()}, groups, damages, tuple(notes))

@@ -1,6 +1,6 @@
-"""Cards and their damages as a data set of the Hugging Face library: Parquet files that hold pictures, masks, boxes."""
+"""Writes cards and their damages as a data set of the Hugging Face `datasets` library: Parquet files and a README."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import numpy as np
 
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.licence import data_set_card
-from cardsynth.formats.coco_yolo import Item, Writer
+from cardsynth.formats.items import Item, track, write_text
 
-CARDS_A_FILE = 200  # and so many are held in memory
+CARDS_A_FILE = 200  # also the number of cards in memory
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 
 COLUMNS = {
@@ -25,92 +25,102 @@ COLUMNS = {
 }
 
 
-class HubWriter(Writer):
-    """`data/SPLIT-00000-of-00001.parquet` and a README.md, which `load_dataset` opens here and on the Hub.
+def write_parquet(folder: Path, items: Sequence[Item], categories: Sequence[str], title: str) -> None:
+    """Writes `data/SPLIT-00000-of-00001.parquet` and `README.md`; `load_dataset` opens them locally and from the Hub.
 
-    items: all cards that will be added. title: what the README.md is headed.
+    Args:
+        folder: An empty folder.
+        items: The cards.
+        categories: Names of all categories, in order.
+        title: Heading of the README.
     """
+    features, counts = _features(items, categories), Counter(SPLIT_NAMES[item.split] for item in items)
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in counts}
+    written: Counter[str] = Counter()
+    for number, item in enumerate(track(items, "hub")):
+        split = SPLIT_NAMES[item.split]
+        rows[split].append(_row(item, number))
+        written[split] += 1
+        if len(rows[split]) == CARDS_A_FILE or written[split] == counts[split]:
+            file, files = (-(-cards // CARDS_A_FILE) for cards in (written[split], counts[split]))
+            path = folder / "data" / f"{split}-{file - 1:05d}-of-{files:05d}.parquet"
+            _write_rows(path, rows[split], features)
+            rows[split].clear()
+    write_text(folder / "README.md", _readme(items, categories, title))
 
-    def __init__(self, folder: Path, categories: Sequence[str], items: Sequence[Item], title: str) -> None:
-        super().__init__(folder, categories)
-        self.title = title
-        self.counts = Counter(SPLIT_NAMES[item.split] for item in items)
-        self.damages = Counter(instance.category for item in items for instance in item.seen.instances)
-        self.synthetic = any((item.seen.card.row or {}).get("seed") is not None for item in items)
-        labels = sorted({item.seen.card.label for item in items} - {None})
-        integer, string, picture = datasets.Value("int64"), datasets.Value("string"), datasets.Image()
-        objects = {
-            "id": datasets.List(integer),
-            "bbox": datasets.List(datasets.List(datasets.Value("float32"), length=4)),
-            "category": datasets.List(datasets.ClassLabel(names=list(categories))),
-            "area": datasets.List(datasets.Value("float32")),
+
+def _features(items: Sequence[Item], categories: Sequence[str]) -> datasets.Features:
+    labels = sorted({item.annotated.card.label for item in items} - {None})
+    integer, string, picture = datasets.Value("int64"), datasets.Value("string"), datasets.Image()
+    objects = {
+        "id": datasets.List(integer),
+        "bbox": datasets.List(datasets.List(datasets.Value("float32"), length=4)),
+        "category": datasets.List(datasets.ClassLabel(names=list(categories))),
+        "area": datasets.List(datasets.Value("float32")),
+    }
+    return datasets.Features(
+        {
+            "image_id": integer,
+            "file_name": string,
+            "group": string,
+            "image": picture,
+            "mask": picture,
+            "width": integer,
+            "height": integer,
+            "label": datasets.ClassLabel(names=labels) if labels else string,
+            "objects": objects,
         }
-        self.features = datasets.Features(
-            {
-                "image_id": integer,
-                "file_name": string,
-                "group": string,
-                "image": picture,
-                "mask": picture,
-                "width": integer,
-                "height": integer,
-                "label": datasets.ClassLabel(names=labels) if labels else string,
-                "objects": objects,
-            }
-        )
-        self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.written: Counter[str] = Counter()
-        self.count = 0
+    )
 
-    def add(self, item: Item) -> None:
-        seen, split = item.seen, SPLIT_NAMES[item.split]
-        mask = None
-        if all(instance.rle is not None for instance in seen.instances):
-            mask = np.zeros(seen.size, np.uint8)
-            for instance in seen.instances:
-                mask[instance.mask()] = 255
-        row = {"image_id": self.count, "file_name": seen.card.name, "group": item.group, "label": seen.card.label}
-        row |= {"height": seen.size[0], "width": seen.size[1]}
-        row["image"] = {"bytes": item.picture(), "path": item.name}
-        row["mask"] = None if mask is None else {"bytes": encode_png(mask), "path": f"{item.stem}.png"}
-        row["objects"] = {
-            "id": list(range(len(seen.instances))),
-            "bbox": [list(instance.box) for instance in seen.instances],
-            "category": [instance.category for instance in seen.instances],
-            "area": [instance.area for instance in seen.instances],
-        }
-        self.count += 1
-        self.rows[split].append(row)
-        if len(self.rows[split]) == CARDS_A_FILE:
-            self._write_rows(split)
 
-    def _write_rows(self, split: str) -> None:
-        files = -(-self.counts[split] // CARDS_A_FILE)
-        path = self.folder / "data" / f"{split}-{self.written[split]:05d}-of-{files:05d}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = datasets.Dataset.from_list(self.rows.pop(split), features=self.features)
-        shown = not datasets.are_progress_bars_disabled()
-        datasets.disable_progress_bars()  # one a file would bury the bar of all cards
-        try:
-            rows.to_parquet(path)
-        finally:
-            if shown:
-                datasets.enable_progress_bars()
-        self.written[split] += 1
+def _row(item: Item, number: int) -> dict[str, Any]:
+    """A card with its picture, and the mask of all its damages if every mask is known."""
+    card, (height, width), instances = item.annotated.card, item.annotated.size, item.annotated.instances
+    mask = None
+    if all(instance.rle is not None for instance in instances):
+        damaged = np.any([np.zeros((height, width), bool), *(instance.mask() for instance in instances)], axis=0)
+        mask = {"bytes": encode_png(np.where(damaged, 255, 0).astype(np.uint8)), "path": f"{item.stem}.png"}
+    return {
+        "image_id": number,
+        "file_name": card.name,
+        "group": item.group,
+        "label": card.label,
+        "height": height,
+        "width": width,
+        "image": {"bytes": item.picture(), "path": item.name},
+        "mask": mask,
+        "objects": {
+            "id": list(range(len(instances))),
+            "bbox": [list(instance.box) for instance in instances],
+            "category": [instance.category for instance in instances],
+            "area": [instance.area for instance in instances],
+        },
+    }
 
-    def finish(self) -> None:
-        for split in list(self.rows):
-            self._write_rows(split)
-        counts = ", ".join(f"{self.counts[split]:,} {split}" for split in SPLIT_NAMES.values())
-        card = data_set_card(
-            {"task_categories": ["object-detection", "image-segmentation"]},
-            synthetic=self.synthetic,
-            title=self.title,
-            summary=f"{counts} trading cards with their surface damage.",
-            classes={category: self.damages[category] for category in self.categories},
-            counted="damages",
-            columns=COLUMNS,
-            code='cards = load_dataset("PATH_OR_HUB_ID")\ncards["train"][0]["objects"]',
-            origin="Exported from a card folder (`cardsynth export`).",
-        )
-        self.write("README.md", card)
+
+def _write_rows(path: Path, rows: list[dict[str, Any]], features: datasets.Features) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bars_shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()  # a bar for each file would hide the bar of all cards
+    try:
+        datasets.Dataset.from_list(rows, features=features).to_parquet(path)
+    finally:
+        if bars_shown:
+            datasets.enable_progress_bars()
+
+
+def _readme(items: Sequence[Item], categories: Sequence[str], title: str) -> str:
+    counts = Counter(SPLIT_NAMES[item.split] for item in items)
+    damages = Counter(instance.category for item in items for instance in item.annotated.instances)
+    cards = ", ".join(f"{counts[split]:,} {split}" for split in SPLIT_NAMES.values())
+    return data_set_card(
+        {"task_categories": ["object-detection", "image-segmentation"]},
+        synthetic=any((item.annotated.card.row or {}).get("seed") is not None for item in items),
+        title=title,
+        summary=f"{cards} trading cards with their surface damage.",
+        classes={category: damages[category] for category in categories},
+        counted="damages",
+        columns=COLUMNS,
+        code='cards = load_dataset("PATH_OR_HUB_ID")\ncards["train"][0]["objects"]',
+        origin="Exported from a card folder (`cardsynth export`).",
+    )

@@ -1,4 +1,4 @@
-"""Damage of a class painted by a trained model onto known cards, where masks say, at the model's own size."""
+"""Paints damage of a class onto known cards at the model's own size, where masks say."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,34 +13,43 @@ from cardsynth.core.sampling import choose_labels, generate
 from cardsynth.evaluation.masks import LEAST_BOX, TRACE
 from cardsynth.painting.veils import KnownCards, Veil, find_veil
 
-# Fresh noise at every step takes damage and card to each other, as RePaint's way back and forth does.
+# Fresh noise at every step makes damage and card fit each other, as RePaint's resampling does.
 SAMPLER = "sde-dpmsolver++"
-ATTEMPTS = 10  # masks that are sampled for a card before it is given up
-NEXT_ATTEMPT = 1_000_003  # added to the seed for the next of them
+ATTEMPTS = 10  # masks sampled for a card before it is given up
+NEXT_ATTEMPT = 1_000_003  # added to the seed for each further attempt
 
 
 def clean_class(model: TrainedModel) -> str:
-    """The class of cards without damage: that which the run's guidance leads away from, or else CLEAN."""
+    """Returns the class of cards without damage: the run's negative label, or else CLEAN."""
     return model.config.negative_label or CLASSES[0]
 
 
 def damage_labels(model: TrainedModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
-    """One class of damage for each seed: the given one or ones, else each seed's turn of the model's classes but CLEAN.
+    """Chooses a class of damage for each seed.
 
-    Raises ValueError for a model without masks or that is no diffusion model, for the class of clean cards, and as
-    `choose_labels` does.
+    Args:
+        model: A diffusion model with masks.
+        seeds: Whole numbers.
+        labels: One class, or one for each seed; default: the model's damaged classes in turn, by seed.
+
+    Returns:
+        A class for each seed; None for a model without classes.
+
+    Raises:
+        ValueError: If the model has no masks or is no diffusion model, for the class of clean cards, and as
+            `choose_labels` does.
     """
     if not isinstance(model, TrainedModel):
         raise ValueError(f"{model.name} is no diffusion model, so it cannot paint onto cards; take another")
     if not model.has_mask:
-        raise ValueError(f"{model.name} was trained without masks, so it cannot be told where to paint; take another")
+        raise ValueError(f"{model.name} was trained without masks, so it cannot paint where a mask says; take another")
     clean = clean_class(model)
-    kinds = [label for label in model.labels if label != clean]
-    if labels is None and kinds:
-        labels = [kinds[seed % len(kinds)] for seed in seeds]
+    damaged = [label for label in model.labels if label != clean]
+    if labels is None and damaged:
+        labels = [damaged[seed % len(damaged)] for seed in seeds]
     chosen = choose_labels(model, seeds, labels)
     if clean in chosen:
-        raise ValueError(f"{clean} is the class of cards without damage; paint one of {', '.join(kinds)}")
+        raise ValueError(f"{clean} is the class of cards without damage; paint one of {', '.join(damaged)}")
     return chosen
 
 
@@ -52,15 +61,29 @@ def paint(
     seeds: Sequence[int],
     **sampling: Any,
 ) -> torch.Tensor:
-    """Damaged cards uint8 (N, 4, H, W), the mask as fourth channel, of clean ones uint8 (N, 3, H, W).
+    """Paints damage onto clean cards.
 
-    masks: bool or uint8 (N, H, W), true where there is to be damage; elsewhere a card stays as it is to the bit, and
-    within it its print shows through as far as the damage lets it. Other arguments and errors as of `find_veils`.
+    Outside its mask a card stays exactly the same; inside it the print remains visible as far as the damage lets it
+    through.
+
+    Args:
+        model: A diffusion model with masks.
+        clean: uint8 (N, 3, H, W) of the model's size.
+        masks: bool or uint8 (N, H, W), nonzero where damage is to be painted.
+        labels: Classes of damage, see `damage_labels`.
+        seeds: Distinct whole numbers.
+        **sampling: See `find_veils`.
+
+    Returns:
+        uint8 (N, 4, H, W); the fourth channel is the mask.
+
+    Raises:
+        ValueError: As `find_veils` does.
     """
     masks = masks.bool()[:, None]
     veils = find_veils(model, clean, masks[:, 0], labels, seeds, **sampling)
-    seen = (veils.over(clean.float()) + 0.5).clamp(0, 255).to(torch.uint8)
-    return torch.cat([torch.where(masks, seen, clean), masks.to(torch.uint8) * 255], dim=1)
+    damaged = (veils.over(clean.float()) + 0.5).clamp(0, 255).to(torch.uint8)
+    return torch.cat([torch.where(masks, damaged, clean), masks.to(torch.uint8) * 255], dim=1)
 
 
 def find_veils(
@@ -72,11 +95,22 @@ def find_veils(
     sampler: str = SAMPLER,
     **sampling: Any,
 ) -> Veil:
-    """The damage that a model paints onto clean cards, as what it does to their print.
+    """Lets a model paint damage onto clean cards and returns how the damage changes their print.
 
-    clean: uint8 (N, 3, H, W) of the model's size; masks: bool (N, H, W), none of them empty; labels: classes of damage
-    (see `damage_labels`); seeds: different whole numbers, a card's damage depends on its seed and not on the other
-    cards. sampler, sampling: as of `generate`. Raises ValueError for shapes, masks, labels or seeds that do not fit.
+    Args:
+        model: A diffusion model with masks.
+        clean: uint8 (N, 3, H, W) of the model's size.
+        masks: bool (N, H, W), none of them empty.
+        labels: Classes of damage, see `damage_labels`.
+        seeds: Distinct whole numbers. The damage of a card depends on its seed, and not on the other cards.
+        sampler: See `sampling.generate`.
+        **sampling: See `sampling.generate`.
+
+    Returns:
+        The veils of all cards.
+
+    Raises:
+        ValueError: If shapes, masks, labels or seeds do not fit.
     """
     labels = damage_labels(model, seeds, labels)
     shape = (len(seeds), 3, *model.config.size)
@@ -96,19 +130,30 @@ def find_veils(
 def sample_masks(
     model: TrainedModel, labels: str | Sequence[str] | None, seeds: Sequence[int], **sampling: Any
 ) -> torch.Tensor:
-    """Masks bool (N, H, W) of cards that the model generates, without specks; arguments as of `find_veils`.
+    """Generates cards and returns their masks without specks.
 
-    Where next to nothing is left of a seed's mask (see `masks.LEAST_BOX` and `masks.TRACE`), another card is drawn.
-    Raises ValueError where ten cards are no better, and as `find_veils`.
+    If almost nothing remains of a mask (see `masks.LEAST_BOX` and `masks.TRACE`), another card is generated for it.
+
+    Args:
+        model: A diffusion model with masks.
+        labels: Classes of damage, see `damage_labels`.
+        seeds: Distinct whole numbers.
+        **sampling: See `sampling.generate`.
+
+    Returns:
+        bool (N, H, W).
+
+    Raises:
+        ValueError: If a mask is still empty after ten attempts, and as `find_veils` does.
     """
     labels = damage_labels(model, seeds, labels)
     masks = torch.zeros(len(seeds), *model.config.size, dtype=torch.bool)
     missing = list(range(len(seeds)))
     for attempt in range(ATTEMPTS):
-        now = [seeds[place] + attempt * NEXT_ATTEMPT for place in missing]
-        wanted = [labels[place] for place in missing] if model.labels else None
-        drawn = torch.cat([batch.pixels for batch in generate(model, now, wanted, **sampling)])
-        masks[missing] = torch.from_numpy(np.stack([_without_specks(mask) for mask in drawn[:, 3].numpy()]))
+        missing_seeds = [seeds[index] + attempt * NEXT_ATTEMPT for index in missing]
+        missing_labels = [labels[index] for index in missing] if model.labels else None
+        cards = torch.cat([batch.pixels for batch in generate(model, missing_seeds, missing_labels, **sampling)])
+        masks[missing] = torch.from_numpy(np.stack([_without_specks(mask) for mask in cards[:, 3].numpy()]))
         missing = (masks.float().mean(dim=(1, 2)) <= TRACE).nonzero().flatten().tolist()
         if not missing:
             return masks

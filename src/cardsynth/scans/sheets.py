@@ -1,4 +1,4 @@
-"""Contact sheets of pages: every page small, with the outlines found on it, their numbers and confidences."""
+"""Draws contact sheets of pages: each page small, with the outlines found on it, their numbers and confidences."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,58 +10,71 @@ from cardsynth.cards.fitting import encode_png
 from cardsynth.scans.find import FoundCard
 from cardsynth.util.files import write_atomically
 
-TILE = (420, 320)  # height and width of a page on a sheet
-CAPTION = 54
-ACROSS, DOWN = 4, 3
+TILE = (420, 320)  # height and width of a page on a sheet, with its caption
+CAPTION = 54  # height of the caption at the bottom of a tile
+MARGIN = 4  # pixels on each side of a tile
+COLUMNS, ROWS = 4, 3
+REASONS = 2  # lines of the caption that explain low confidences
 GREEN, ORANGE, RED, GREY = (20, 150, 60), (225, 125, 0), (200, 30, 30), (120, 120, 120)
 
 
-def draw_page(page: np.ndarray, cards: Sequence[tuple[FoundCard, str]], sure: float, review: float) -> bytes:
-    """PNG of a page with its outlines: green in the card folder, orange to review, red turned down, with the reason.
+def draw_page(page: np.ndarray, cards: Sequence[tuple[FoundCard, str]], confidence: float, review: float) -> bytes:
+    """Draws a page and its outlines: green for the card folder, orange for review, red for rejected outlines.
 
-    page: uint8 (H, W, 3), RGB; cards with their numbers; sure and review: the confidences from which they are taken.
+    Args:
+        page: uint8 (H, W, 3), RGB.
+        cards: The outlines, each with its number or an empty text.
+        confidence: Confidence from which a card goes to the card folder.
+        review: Confidence from which a card goes to the review folder.
+
+    Returns:
+        A PNG of `TILE` pixels. Its caption gives the reasons for low confidences; its first line is left blank.
     """
-    zoom = min((TILE[0] - CAPTION) / page.shape[0], TILE[1] / page.shape[1])
+    height, width = TILE
+    zoom = min((height - CAPTION) / page.shape[0], width / page.shape[1])
     size = max(1, round(page.shape[1] * zoom)), max(1, round(page.shape[0] * zoom))
-    image = Image.new("RGB", (TILE[1], TILE[0]), "white")
-    left = (TILE[1] - size[0]) // 2
+    image = Image.new("RGB", (width, height), "white")
+    left = (width - size[0]) // 2
     image.paste(Image.fromarray(page).resize(size, Image.Resampling.BILINEAR, reducing_gap=2), (left, 0))
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(12)
-    lines = []
+    pen, font, small_font = ImageDraw.Draw(image), ImageFont.load_default(12), ImageFont.load_default(10)
+    reasons = []
     for card, number in cards:
-        colour = GREEN if card.confidence >= sure else ORANGE if card.confidence >= review else RED
+        colour = GREEN if card.confidence >= confidence else ORANGE if card.confidence >= review else RED
         points = [(left + x * zoom, y * zoom) for x, y in card.corners]
         pen.line([*points, points[0]], fill=colour, width=2)
-        text = f"{number} {card.confidence:.2f}".strip()
-        middle = np.mean(points, axis=0)
-        box = pen.textbbox(tuple(middle), text, font=font, anchor="mm")
+        text, centre = f"{number} {card.confidence:.2f}".strip(), tuple(np.mean(points, axis=0))
+        box = pen.textbbox(centre, text, font=font, anchor="mm")
         pen.rectangle((box[0] - 2, box[1] - 1, box[2] + 2, box[3] + 1), fill="white")
-        pen.text(tuple(middle), text, fill=colour, font=font, anchor="mm")
-        if card.confidence < sure:
-            lines.append((f"{text}: {card.reason}", colour))
-    taken = sum(card.confidence >= review for card, _ in cards)
-    lines = lines or ([("no card found", RED)] if not taken else [])
-    small = ImageFont.load_default(10)
-    for place, (text, colour) in enumerate(lines[:2]):
-        pen.text((4, TILE[0] - CAPTION + 16 + 12 * place), text[:62], fill=colour, font=small)
-    if len(lines) > 2:
-        pen.text((4, TILE[0] - 14), f"and {len(lines) - 2} more", fill=GREY, font=small)
+        pen.text(centre, text, fill=colour, font=font, anchor="mm")
+        if card.confidence < confidence:
+            reasons.append((f"{text}: {card.reason}", colour))
+    if not cards:
+        reasons.append(("no card found", RED))
+    for line, (text, colour) in enumerate(reasons[:REASONS]):
+        pen.text((4, height - CAPTION + 16 + 12 * line), text[:62], fill=colour, font=small_font)
+    if len(reasons) > REASONS:
+        pen.text((4, height - 14), f"and {len(reasons) - REASONS} more", fill=GREY, font=small_font)
     return encode_png(np.asarray(image))
 
 
-def write_sheets(pictures: Sequence[tuple[str, Path]], folder: Path) -> list[Path]:
-    """Contact sheets `sheet_001.png` and so on of (page name, picture of `draw_page`), twelve pages a sheet."""
-    written, font = [], ImageFont.load_default(11)
-    for start in range(0, len(pictures), ACROSS * DOWN):
-        shown = pictures[start : start + ACROSS * DOWN]
-        across, down = min(ACROSS, len(shown)), -(-len(shown) // ACROSS)
-        sheet = Image.new("RGB", (across * (TILE[1] + 8), down * (TILE[0] + 8)), (225, 225, 225))
+def write_sheets(pictures: Sequence[tuple[str, Path]], folder: Path) -> None:
+    """Writes contact sheets `sheet_001.png` and so on, with twelve pages each.
+
+    Args:
+        pictures: Name of each page and the file that holds its picture of `draw_page`.
+        folder: Where the sheets go.
+    """
+    font, per_sheet = ImageFont.load_default(11), COLUMNS * ROWS
+    tile_height, tile_width = TILE[0] + 2 * MARGIN, TILE[1] + 2 * MARGIN
+    for start in range(0, len(pictures), per_sheet):
+        pages = pictures[start : start + per_sheet]
+        columns, rows = min(COLUMNS, len(pages)), -(-len(pages) // COLUMNS)
+        sheet = Image.new("RGB", (columns * tile_width, rows * tile_height), (225, 225, 225))
         pen = ImageDraw.Draw(sheet)
-        for place, (name, path) in enumerate(shown):
-            corner = (place % ACROSS) * (TILE[1] + 8) + 4, (place // ACROSS) * (TILE[0] + 8) + 4
+        for index, (name, path) in enumerate(pages):
+            row, column = divmod(index, COLUMNS)
+            x, y = column * tile_width + MARGIN, row * tile_height + MARGIN
             with Image.open(path) as picture:
-                sheet.paste(picture, corner)
-            pen.text((corner[0] + 4, corner[1] + TILE[0] - CAPTION + 2), name[-56:], fill="black", font=font)
-        written.append(folder / f"sheet_{len(written) + 1:03d}.png")
-        write_atomically(written[-1], encode_png(np.asarray(sheet)))
-    return written
+                sheet.paste(picture, (x, y))
+            pen.text((x + 4, y + TILE[0] - CAPTION + 2), name[-56:], fill="black", font=font)
+        write_atomically(folder / f"sheet_{start // per_sheet + 1:03d}.png", encode_png(np.asarray(sheet)))

@@ -1,6 +1,6 @@
-"""What lies within four corners of a page, brought upright: the card, its mask, its boxes.
+"""Straightens the part of a page within four corners: the card, its mask and its boxes.
 
-Places on a page are x and y in pixels, whole numbers at pixel centres; corners go clockwise from the card's top left.
+Page coordinates are x and y in pixels; whole numbers are pixel centres. Corners run clockwise from the card's top left.
 """
 
 import math
@@ -14,9 +14,16 @@ CARD_SIZE = (700, 500)
 
 
 def to_card(corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarray:
-    """The homography, float64 (3, 3), from page pixels to those of a card of (height, width) that the corners fill.
+    """Returns the homography from page pixels to card pixels.
 
-    Both count whole numbers at pixel centres, so the card's own corners are at -0.5 and at height or width - 0.5.
+    Pixel centres are whole numbers on both sides, so the corners of the card lie at -0.5 and at height or width - 0.5.
+
+    Args:
+        corners: (4, 2), x and y on the page.
+        size: (height, width) of the straightened card.
+
+    Returns:
+        float64 (3, 3).
     """
     height, width = size
     ends = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - 0.5
@@ -24,43 +31,62 @@ def to_card(corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarra
 
 
 def rectify(page: np.ndarray, corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarray:
-    """The upright, cropped, undistorted card within four corners.
+    """Crops and straightens a card; cards that are larger on the page are averaged down.
 
-    page: uint8 (H, W, 3) or (H, W); corners: (4, 2) from the card's top left clockwise; size: (height, width).
-    Large cards are averaged down. Returns uint8 (height, width, 3) or (height, width).
+    Args:
+        page: uint8 (H, W, 3) or (H, W).
+        corners: (4, 2), x and y on the page.
+        size: (height, width) of the straightened card.
+
+    Returns:
+        uint8 (height, width, 3) or (height, width).
     """
     height, width = size
     lengths = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
-    finer = max(1, math.ceil(max(lengths[0], lengths[2]) / width - 0.25))
-    matrix = to_card(corners, (height * finer, width * finer))
-    large = cv2.warpPerspective(
-        page, matrix, (width * finer, height * finer), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA) if finer > 1 else large
+    oversampling = max(1, math.ceil(max(lengths[0], lengths[2]) / width - 0.25))
+    large_size = (width * oversampling, height * oversampling)
+    homography = to_card(corners, large_size[::-1])
+    large = cv2.warpPerspective(page, homography, large_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA) if oversampling > 1 else large
 
 
 def rectify_mask(mask: np.ndarray, corners: np.ndarray, size: tuple[int, int] = CARD_SIZE) -> np.ndarray:
-    """The part of a page's mask within a card, uint8 (height, width) of 0 and 255; mask: uint8 (H, W)."""
-    marked = np.where(mask >= 128, 255, 0).astype(np.uint8)
-    return np.where(rectify(marked, corners, size) >= 128, 255, 0).astype(np.uint8)
+    """Crops and straightens the part of a page's mask that lies on a card.
+
+    Args:
+        mask: uint8 (H, W) of the page; 128 and more is damage.
+        corners: (4, 2), x and y on the page.
+        size: (height, width) of the straightened card.
+
+    Returns:
+        uint8 (height, width), 0 or 255.
+    """
+    binary = np.where(mask >= 128, 255, 0).astype(np.uint8)
+    return np.where(rectify(binary, corners, size) >= 128, 255, 0).astype(np.uint8)
 
 
 def boxes_on_card(
     boxes: Sequence[Sequence[float]], corners: np.ndarray, size: tuple[int, int] = CARD_SIZE
 ) -> list[tuple[int, list[float]]]:
-    """Boxes of a page brought onto a card: (which box, [x, y, width, height] in card pixels) of those that lie on it.
+    """Transforms the boxes of a page to the pixels of one of its cards.
 
-    boxes: [x, y, width, height] in page pixels, x and y of their outer edge. A turned box becomes the upright box about
-    it, cut to the card; boxes with their centre off the card are left out.
+    A rotated box becomes its upright bounding box, clipped to the card. Boxes whose centre lies off the card are
+    dropped.
+
+    Args:
+        boxes: [x, y, width, height] each, in page pixels; x and y are those of the outer edge.
+        corners: (4, 2), x and y on the page.
+        size: (height, width) of the straightened card.
+
+    Returns:
+        (index in `boxes`, [x, y, width, height] in card pixels) of each box on the card.
     """
-    matrix = to_card(corners, size)
+    homography, limit = to_card(corners, size), np.array([size[1], size[0]], np.float64)
     on_card = []
     for index, (x, y, width, height) in enumerate(boxes):
         points = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5]]) * [width, height] + [x - 0.5, y - 0.5]
-        points = cv2.perspectiveTransform(points[None], matrix)[0] + 0.5
-        limit = np.array([size[1], size[0]], np.float64)
-        if ((points[4] < 0) | (points[4] > limit)).any():
-            continue
-        low, high = np.clip(points[:4].min(axis=0), 0, limit), np.clip(points[:4].max(axis=0), 0, limit)
-        on_card.append((index, [round(float(value), 2) for value in (*low, *(high - low))]))
+        *ends, centre = cv2.perspectiveTransform(points[None], homography)[0] + 0.5
+        if ((centre >= 0) & (centre <= limit)).all():
+            low, high = np.clip(np.min(ends, axis=0), 0, limit), np.clip(np.max(ends, axis=0), 0, limit)
+            on_card.append((index, [round(float(value), 2) for value in (*low, *(high - low))]))
     return on_card
