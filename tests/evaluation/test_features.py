@@ -136,5 +136,5 @@ def test_what_is_not_on_disk_is_not_fetched(fresh, tmp_path):
         build_features("dinov2", fresh)
     with pytest.raises(FeatureNetError, match="name its folder"):
         build_features("clip", fresh, weights=tmp_path / "nothing")
-    with pytest.raises(ValueError, match="no feature net 'vgg'; there are cardnet"):
+    with pytest.raises(ValueError, match="no feature net 'vgg'; choose one of cardnet"):
         build_features("vgg", fresh)
