@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tqdm.auto import tqdm
 
 from cardsynth.baselines.config import BaselineConfig
 from cardsynth.baselines.model import load_baseline
@@ -22,6 +21,7 @@ from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.model import build_unet
 from cardsynth.core.runs import RunError, checkpoints, is_run, load_model, read_log, read_manifest
 from cardsynth.core.sampling import CardModel, generate
+from cardsynth.evaluation.copies import nearest_in_features
 from cardsynth.evaluation.timestep_loss import loss_by_timestep
 from cardsynth.models import load_settings
 from cardsynth.util.state import TENSORS
@@ -262,7 +262,7 @@ def compare_with_real(examined: Examination, progress: bool) -> None:
     if real is None:
         examined.notes.append("the real cards were not given (--real): copies and mirrored cards were not sought")
         return
-    examined.nearest = _nearest(examined, progress)
+    examined.nearest = _nearest(examined)
     fingerprint = (examined.manifest or {}).get("data", {}).get("fingerprint")
     if fingerprint not in (None, real.fingerprint):
         examined.notes.append(f"{real.source} is not what the run was trained on, or has changed since")
@@ -291,21 +291,24 @@ def _losses(examined: Examination, progress: bool) -> dict[str, np.ndarray]:
     return losses
 
 
-def _nearest(examined: Examination, progress: bool) -> Nearest:
+def _nearest(examined: Examination) -> Nearest:
     candidates = examined.real.pixels[:: -(-len(examined.real) // MOST_CANDIDATES)]
     indices = torch.arange(0, len(candidates), -(-len(candidates) // MOST_QUERIES))
-    real = candidates[indices]
+    real, vectors = candidates[indices], _vectors(candidates)
     drawn = examined.drawn.flatten(0, 1) if examined.drawn is not None else candidates[:0]
-    sets = {"real": real, "mirrored": real.flip(-1), "drawn": drawn, "drawn_mirrored": drawn.flip(-1)}
-    vectors = {name: small_vectors(pixels) for name, pixels in sets.items()}
-    nearest = {name: torch.full((len(queries),), torch.inf) for name, queries in vectors.items()}
-    chunks = torch.arange(len(candidates)).split(500)
-    for chunk in tqdm(chunks, "Comparing cards", unit="part", disable=not progress, leave=False):
-        others = small_vectors(candidates[chunk])
-        for name, queries in vectors.items():
-            distance = torch.cdist(queries, others) / queries.shape[1] ** 0.5
-            if name in ("real", "mirrored"):
-                distance[indices[:, None] == chunk] = torch.inf
-            nearest[name] = torch.minimum(nearest[name], distance.min(dim=1).values)
-    nearest["to_own_mirror"] = (vectors["real"] - vectors["mirrored"]).square().mean(dim=1).sqrt()
-    return Nearest(**{name: distances.numpy() for name, distances in nearest.items()})
+
+    def distance(pixels: torch.Tensor, own: torch.Tensor | None = None) -> np.ndarray:
+        nearest = nearest_in_features(_vectors(pixels), vectors, own)
+        return (nearest.distance / vectors.shape[1] ** 0.5).numpy()
+
+    return Nearest(
+        real=distance(real, indices),
+        mirrored=distance(real.flip(-1), indices),
+        to_own_mirror=(_vectors(real) - _vectors(real.flip(-1))).square().mean(dim=1).sqrt().numpy(),
+        drawn=distance(drawn),
+        drawn_mirrored=distance(drawn.flip(-1)),
+    )
+
+
+def _vectors(pixels: torch.Tensor) -> torch.Tensor:
+    return torch.cat([small_vectors(part) for part in pixels.split(500)])

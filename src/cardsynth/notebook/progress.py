@@ -11,8 +11,7 @@ from cardsynth.cards.fitting import read_image
 from cardsynth.cards.grids import GRID_PADDING
 from cardsynth.core.runs import RunError, build_manifest, read_manifest
 from cardsynth.core.sampling import generate
-from cardsynth.models import build_learner
-from cardsynth.models import load_settings
+from cardsynth.models import build_learner, load_settings
 
 
 def cards_by_epoch(run: str | Path, epochs: Sequence[int], cards: Cards, count: int = 6) -> dict[str, torch.Tensor]:
