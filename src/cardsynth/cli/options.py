@@ -29,9 +29,9 @@ def read_options(arguments: Sequence[str], *names: str) -> tuple[list[str | None
     """
     parser = argparse.ArgumentParser("cardsynth", add_help=False, allow_abbrev=False)
     for name in names:
-        parser.add_argument(name, dest=name)
+        parser.add_argument(name)
     values, others = parser.parse_known_args(arguments)
-    return [getattr(values, name) for name in names], others
+    return list(vars(values).values()), others
 
 
 def parse_range(text: str) -> tuple[int, int]:
