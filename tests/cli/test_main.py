@@ -7,7 +7,7 @@ import pytest
 import cardsynth
 from cardsynth.cards.folder import read_metadata
 from cardsynth.cli.main import MODULES
-from cardsynth.util.settings import load_config
+from cardsynth.models import load_settings
 
 
 def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
@@ -17,7 +17,7 @@ def test_from_nothing_to_judged_cards(cardsynth, tmp_path):
     assert code == 0, said
     code, said = cardsynth("train", "--preset", "smoke", "--data", drawn, "--out", run, "--max-train-steps", "3")
     assert code == 0, said
-    assert load_config(run / "settings.json").max_train_steps == 3
+    assert load_settings(run / "settings.json").max_train_steps == 3
     code, said = cardsynth("generate", "--model", run, "--seeds", "0-6,16", "--label", "SMALL", "--out", made)
     assert code == 0, said
     assert [row["seed"] for row in read_metadata(made / "metadata.jsonl")] == [0, 1, 2, 3, 4, 5, 6, 16]
@@ -85,7 +85,7 @@ def test_settings_come_from_preset_file_and_command_line(cardsynth, card_folder,
     arguments = ("--preset=smoke", "--config", mine, "--data", card_folder, "--out", tmp_path / "run")
     code, said = cardsynth("train", *arguments, "--seed", "7")
     assert code == 0, said
-    config = load_config(tmp_path / "run/settings.json")
+    config = load_settings(tmp_path / "run/settings.json")
     assert (config.preset, config.max_train_steps, config.learning_rate, config.seed) == ("smoke", 1, 0.5, 7)
 
 
