@@ -47,7 +47,7 @@ def find(
     confidence: Annotated[float, about("Minimum score of damage, 0 to 1.")] = 0.5,
     overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
-    """Find damage on cards of any size; writes masks, boxes, classes, scores and drawings."""
+    """Find damage on cards of any size: masks, boxes, classes and scores, and drawings of them."""
     from cardsynth.finder.find import write_findings
     from cardsynth.finder.net import load_finder
     from cardsynth.hub.kinds import DAMAGE_FINDER
