@@ -13,6 +13,7 @@ OLD_NAMES: dict[str, dict[str, str]] = {
     "generate": SAMPLING,
     "walk": SAMPLING | {"--how": "--interpolation"},
     "damage": SAMPLING | {"--cards": "--data"},
+    "trial": {"--real": "--data"},
     "generate-text": SAMPLING,
     "judge-text": SAMPLING | {"--training": "--data"},
     "push": {"--run": "--model", "--cards": "--data"},

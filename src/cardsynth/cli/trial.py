@@ -10,7 +10,7 @@ from cardsynth.util.settings import about
 
 
 def trial(
-    real: Annotated[Path, about("Card folder of real cards with masks.")],
+    data: Annotated[Path, about("Card folder of real cards with masks.")],
     out: Annotated[Path, about("Folder to write; a stopped trial resumes there.")] = Path("runs/trial"),
     test: Annotated[Path | None, about("Real cards to test on; default: half of the real ones.")] = None,
     clean: Annotated[
@@ -29,6 +29,6 @@ def trial(
 
     if quick:
         settings = replace(settings, arms=("real", "pasted", "painted"), counts=(10, 25), ratios=(4,), draws=3)
-    data = read_trial_data(settings.finder, real, test, clean, drawn, group_by)
-    report = write_trial_report(out, run_trial(settings, data, out, workers))
+    cards = read_trial_data(settings.finder, data, test, clean, drawn, group_by)
+    report = write_trial_report(out, run_trial(settings, cards, out, workers))
     print(f"{report.tables}\n\n{report.sentences}\nTables and figure are in {out}")
