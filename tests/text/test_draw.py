@@ -183,22 +183,23 @@ def test_commands_from_scans_to_pictures(cardsynth, run, tmp_path):
     code, said = cardsynth("train-text", *common, "--max-train-steps", "1")
     assert code == 0, said
     assert json.loads((mine / "settings.json").read_text())["max_train_steps"] == 1
-    draw = ("generate", "--model", mine, "--prompt", "a zzyx card", "--steps", "1", "--out", made)
+    draw = ("generate-text", "--model", mine, "--prompt", "a zzyx card", "--num-inference-steps", "1", "--out", made)
     code, said = cardsynth(*draw, "--seeds", "0-2", "--size", "32x32")
     assert code == 0, said
     assert "3 pictures are in" in said
     assert "0 were withheld" in said
     assert [row["seed"] for row in read_metadata(made / "metadata.jsonl")] == [0, 1, 2]
     for wrong, message in (
-        (("--label", "SMALL"), "--label mean nothing with --prompt"),
         (("--size", "33x32", "--seeds", "5"), "multiples of 8"),
         (("--seeds", "0-2"), "exists already"),
     ):
         code, said = cardsynth(*draw, *wrong)
         assert code == 1
         assert message in said
-    code, said = cardsynth("generate", "--model", mine, "--negative-prompt", "x")
-    assert (code, "mean nothing with no --prompt" in said) == (1, True)
+    code, said = cardsynth("generate", *draw[1:], "--seeds", "3")
+    assert (code, "is now `generate-text --prompt`" in said, "1 pictures are in" in said) == (0, True, True)
+    assert cardsynth(*draw, "--label", "SMALL")[0] == 2
+    assert cardsynth("generate", "--model", mine, "--negative-prompt", "x")[0] == 2
 
 
 def captions_as_csv(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Drives a training run from a terminal: progress, messages for sample grids, and a stop that loses nothing."""
+"""Drives a training run from a terminal: progress, messages about sample grids, and a stop that loses nothing."""
 
 import sys
 from collections.abc import Generator
@@ -11,9 +11,14 @@ from cardsynth.util.signals import stop_requests
 
 
 def drive(steps: Generator[TrainingStep], run: Path) -> None:
-    """Takes training steps to the end; Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with code 130.
+    """Runs training steps to the end, with a progress bar.
 
-    Raises whatever the steps raise.
+    On Ctrl-C or SIGTERM it finishes the step, saves a checkpoint and exits with code 130. Errors of the steps are
+    raised.
+
+    Args:
+        steps: steps of a training.
+        run: its run folder.
     """
     with stop_requests() as requests:
         for step in with_progress(steps):
@@ -22,5 +27,5 @@ def drive(steps: Generator[TrainingStep], run: Path) -> None:
             if requests:
                 steps.close()
                 last = checkpoint_step(checkpoints(run)[-1])
-                print(f"\nStopped after step {last} of {step.total_steps}; resume goes on from there.", flush=True)
+                print(f"\nStopped after step {last} of {step.total_steps}; --resume continues from there.", flush=True)
                 sys.exit(130)

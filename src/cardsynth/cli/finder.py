@@ -1,4 +1,4 @@
-"""Commands of damage finders: trained, used, and tried with and without synthetic cards."""
+"""Commands of damage finders: train-finder and find."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,22 +6,22 @@ from typing import Annotated
 
 import tyro
 
-from cardsynth.cli.options import Text
+from cardsynth.cli.options import FLAT, OVERWRITE
 from cardsynth.finder.config import FinderConfig
-from cardsynth.studies.trial.config import TrialConfig
+from cardsynth.util.settings import about
 
-FINDER, TRIAL = FinderConfig(), TrialConfig()
+FINDER = FinderConfig()
 
 
 def train_finder(
-    data: Annotated[str, Text(help="Card folder with masks, or a data set id on the Hub.")],
-    out: Annotated[Path, Text(help="Run folder to write.")] = Path("runs/finder"),
-    synthetic: Annotated[Path | None, Text(help="Card folder of synthetic cards to learn from too.")] = None,
-    test: Annotated[Path | None, Text(help="Card folder to test it on, which it does not learn from.")] = None,
-    overwrite: Annotated[bool, Text(help="Replace a finder that is there.")] = False,
-    settings: Annotated[FinderConfig, Text(name="")] = FINDER,
+    data: Annotated[str, about("Card folder with masks, or a data set id on the Hub.")],
+    out: Annotated[Path, about("Run folder to write.")] = Path("runs/finder"),
+    synthetic: Annotated[Path | None, about("Card folder of synthetic cards for the training.")] = None,
+    test: Annotated[Path | None, about("Card folder of test cards, outside the training.")] = None,
+    overwrite: Annotated[bool, about("Replace an existing finder.")] = False,
+    settings: Annotated[FinderConfig, FLAT] = FINDER,
 ) -> None:
-    """Train a damage finder on cards with masks into a run folder, and say how well it finds."""
+    """Train a damage finder on cards with masks into a run folder, and test it."""
     from cardsynth.cards.dataset import read_cards
     from cardsynth.finder.figures import detection_figures
     from cardsynth.finder.net import check_place, save_finder
@@ -41,11 +41,11 @@ def train_finder(
 
 
 def find(
-    cards: Annotated[tyro.conf.Positional[Path], Text(help="Card folder, or a folder of scans.")],
-    model: Annotated[str, Text(help="Run folder of a damage finder, or its id on the Hub.")],
-    out: Annotated[Path, Text(help="Card folder to write: cards, masks, boxes; drawings in its report/.")],
-    confidence: Annotated[float, Text(help="Leave out damage of a lower score, 0 to 1.")] = 0.5,
-    overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+    cards: Annotated[tyro.conf.Positional[Path], about("Card folder, or a folder of scans; also --data.")],
+    model: Annotated[str, about("Run folder of a damage finder, or its id on the Hub.")],
+    out: Annotated[Path, about("Card folder to write: cards, masks and boxes, with drawings in report/.")],
+    confidence: Annotated[float, about("Minimum score of damage, 0 to 1.")] = 0.5,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Find damage on cards of any size: masks, boxes, classes and scores, and drawings of them."""
     from cardsynth.core import runs
@@ -56,37 +56,4 @@ def find(
     run = pull_run(model, kinds=(runs.FINDER,))
     counts = write_findings(load_finder(run), cards, out, model, confidence, overwrite)
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
-    print(f"What was found is in {out}, drawn in {out / 'report'}")
-
-
-def trial(
-    real: Annotated[Path, Text(help="Card folder of real cards with masks.")],
-    out: Annotated[Path, Text(help="Folder to write; a stopped trial goes on there.")] = Path("runs/trial"),
-    test: Annotated[Path | None, Text(help="Real cards to test on; default: half of the real ones.")] = None,
-    clean: Annotated[
-        Path | None, Text(help="Undamaged real pictures to paste and paint on; default: those of the real cards.")
-    ] = None,
-    drawn: Annotated[Path | None, Text(help="Card folder of drawn cards; without it, the drawn arms are left out.")] = (
-        None
-    ),
-    group_by: Annotated[
-        str | None, Text(help="Regular expression over file names: cards whose first bracket agrees stay together.")
-    ] = None,
-    quick: Annotated[
-        bool, Text(help="A first look, within an hour on two cores: fewer counts, arms and draws.")
-    ] = False,
-    workers: Annotated[int | None, Text(help="Finders trained at a time; default: one for each core.")] = None,
-    settings: Annotated[TrialConfig, Text(name="")] = TRIAL,
-) -> None:
-    """Does synthetic data help? Trains the same damage finder with it and without, and says what that shows."""
-    from dataclasses import replace
-
-    from cardsynth.studies.trial.data import read_trial_data
-    from cardsynth.studies.trial.report import write_trial_report
-    from cardsynth.studies.trial.run import run_trial
-
-    if quick:
-        settings = replace(settings, arms=("real", "pasted", "painted"), counts=(10, 25), ratios=(4,), draws=3)
-    data = read_trial_data(settings.finder, real, test, clean, drawn, group_by)
-    report = write_trial_report(out, run_trial(settings, data, out, workers))
-    print(f"{report.tables}\n\n{report.sentences}\nTables and figure are in {out}")
+    print(f"Masks and boxes are in {out}, drawings in {out / 'report'}")

@@ -5,19 +5,17 @@ from typing import Annotated
 
 import tyro
 
-from cardsynth.cli.options import Text
+from cardsynth.util.settings import about
 
 
 def sweep(
-    file: Annotated[tyro.conf.Positional[Path], Text(help="Sweep file (JSON); sweeps/ has ready-made ones.")],
-    out: Annotated[
-        Path | None, Text(help="Folder to write; a stopped sweep goes on there. Default: runs/sweeps/NAME.")
-    ] = None,
-    quick: Annotated[bool, Text(help="With what the file says under `quick`: scaled to a CPU.")] = False,
-    workers: Annotated[int, Text(help="Runs at a time; on a CPU of N cores, N are fastest.")] = 1,
-    dry_run: Annotated[bool, Text(help="List the runs and about how long they take, timed; start nothing.")] = False,
+    file: Annotated[tyro.conf.Positional[Path], about("Sweep file (JSON); see the examples in sweeps/.")],
+    out: Annotated[Path | None, about("Folder to write, or to resume; default: runs/sweeps/NAME.")] = None,
+    quick: Annotated[bool, about("Apply the values under `quick` in the file, scaled to a CPU.")] = False,
+    workers: Annotated[int, about("Runs at a time; on a CPU, one for each core is fastest.")] = 1,
+    dry_run: Annotated[bool, about("Only list the runs, with their estimated time.")] = False,
 ) -> None:
-    """Train and judge models that differ in some settings, over several seeds, and say what each setting does."""
+    """Train and judge models that differ in some settings, over several seeds, and report the effect of each."""
     from cardsynth.studies.sweeps.file import read_sweep
 
     planned = read_sweep(file, quick)
@@ -38,7 +36,7 @@ def sweep(
     except KeyboardInterrupt:
         if rows := read_rows(planned, out):
             write_sweep_report(planned, rows, out)
-            print(f"Tables of the {len(rows)} of {len(planned.runs)} runs that are done are in {out}")
+            print(f"{len(rows)} of {len(planned.runs)} runs are finished; their tables are in {out}")
         raise
     report = write_sweep_report(planned, read_rows(planned, out), out)
     print(f"{report.tables}\n\n{report.sentences}\n")

@@ -1,29 +1,32 @@
-"""Commands of text to card: captions, fine-tuning of Stable Diffusion, and its judging."""
+"""Commands of text to card: captions, fine-tuning of Stable Diffusion, drawing from prompts, and evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from cardsynth.cli.options import Text, parse_seeds, read_ahead
+from cardsynth.cli.options import FLAT, OVERWRITE, REVISION, SIZE, parse_seeds, parse_size, read_options
 from cardsynth.text.config import TextConfig
-from cardsynth.util.settings import load_config
+from cardsynth.util.settings import about, load_config
+
+MODEL = about("Run folder or Hub id of train-text, a checkpoint of a run, or a Stable Diffusion.")
+STEPS = about("Calls of the net for each picture; default: the run's own.")
+GUIDANCE = about("Classifier-free guidance; 1: none; default: the run's own.")
+BASE = about("Base model of the adapters; default: the run's own.")
+DEFAULTS = TextConfig()
 
 
 def caption(
-    folder: Annotated[tyro.conf.Positional[Path], Text(help="A card folder, or a folder of scans.")],
-    trigger: Annotated[str, Text(help="Word that shall stand for your cards; best one that means nothing yet.")] = (
-        "crdbck"
-    ),
+    folder: Annotated[tyro.conf.Positional[Path], about("A card folder, or a folder of scans; also --data.")],
+    trigger: Annotated[str, about("Word that stands for your cards, best without a meaning yet.")] = "crdbck",
     template: Annotated[
-        tuple[str, ...],
-        Text(help="Templates of your own: {trigger}, {damage} and columns; [parts] go where one is unknown."),
+        tuple[str, ...], about("Templates with {trigger}, {damage}, {column}; [parts] with unknown values are omitted.")
     ] = (),
-    seed: Annotated[int, Text(help="Seed of which card gets which template.")] = 0,
-    overwrite: Annotated[bool, Text(help="Replace captions that are there.")] = False,
+    seed: Annotated[int, about("Seed of the choice of templates.")] = 0,
+    overwrite: Annotated[bool, about("Replace existing captions.")] = False,
 ) -> None:
-    """Write captions from what is known of each card (class, damage, decade, stock, ...) into its metadata."""
+    """Write captions into the metadata, from class, damage, decade, stock and other columns of each card."""
     from cardsynth.text.captions import TEMPLATES, captions_of, check_captions, write_captions
 
     written = write_captions(folder, trigger, template or TEMPLATES, seed, overwrite)
@@ -31,109 +34,98 @@ def caption(
     for name in list(written)[:5]:
         print(f"{name}: {captions[name]}")
     kept = len(captions) - len(written)
-    print(f"{len(written)} captions written, {kept} that were there kept{' (--overwrite replaces them)' * bool(kept)}")
+    print(f"{len(written)} captions written, {kept} kept{' (--overwrite replaces them)' * bool(kept)}")
     for problem in check_captions(captions):
         print(f"{problem.level:>9}  {problem.file}: {problem.reason}; {problem.remedy}")
 
 
-def text_settings_before(arguments: list[str]) -> TextConfig:
-    """The settings that `train-text` starts from: those of --config, read ahead of its other options."""
-    given = read_ahead(arguments)
-    return load_config(given["--config"], TextConfig()) if "--config" in given else TextConfig()
+def initial_settings(arguments: Sequence[str]) -> TextConfig:
+    """Reads the settings that --config names: the defaults of the other options of `train-text`."""
+    (config,), _ = read_options(arguments, "--config")
+    return load_config(config, DEFAULTS) if config else DEFAULTS
 
 
-def train_text_with(defaults: TextConfig) -> Callable[..., None]:
-    """The command `train-text`, whose settings start from `defaults`."""
-
-    def train_text(
-        data: Annotated[str, Text(help="Card folder with captions, or a data set id on the Hub.")],
-        out: Annotated[Path, Text(help="Run folder to write.")] = Path("runs/text"),
-        config: Annotated[Path | None, Text(help="JSON file of settings that replace the defaults.")] = None,
-        resume: Annotated[bool, Text(help="Go on from the run's last checkpoint.")] = False,
-        overwrite: Annotated[bool, Text(help="Replace a run that is there.")] = False,
-        estimate: Annotated[bool, Text(help="Say what memory the run takes, and do not start it.")] = False,
-        memory_gb: Annotated[float | None, Text(help="With --estimate: what the GPU has; default: this one's.")] = None,
-        settings: Annotated[TextConfig, Text(name="")] = defaults,
-    ) -> None:
-        """Fine-tune Stable Diffusion on captioned cards into a run folder; Ctrl-C saves a checkpoint first."""
-        if estimate:
-            import torch
-
-            from cardsynth.doctor.estimate import free_memory_gb
-            from cardsynth.text.estimate import estimate_text
-
-            if memory_gb is None and torch.cuda.is_available():
-                memory_gb = free_memory_gb(torch.device("cuda"))
-            print(estimate_text(settings).text(memory_gb))
-            return
-        from cardsynth.cli.drive import drive
-        from cardsynth.hub.push_pull import push_run
-        from cardsynth.text.train import train_text as train
-
-        drive(train(settings, data, out, resume=resume, overwrite=overwrite), out)
-        print(
-            f'The run is in {out}; draw from it: cardsynth generate --model {out} --prompt "a {settings.trigger} ..."'
-        )
-        if settings.push_to_hub:
-            print(f"Pushed to {push_run(out, settings.hub_model_id, private=settings.hub_private_repo)}")
-
-    return train_text
-
-
-def draw_prompts(
-    model: str,
-    prompts: tuple[str, ...],
-    negative_prompt: str | None,
-    seeds: list[int],
-    out: Path | None,
-    steps: int | None,
-    guidance: float | None,
-    size: tuple[int, int] | None,
-    base: str | None,
-    revision: str | None,
-    overwrite: bool,
+def train_text(
+    data: Annotated[str, about("Card folder with captions, or a data set id on the Hub.")],
+    out: Annotated[Path, about("Run folder to write.")] = Path("runs/text"),
+    config: Annotated[Path | None, about("JSON file of settings that replace the defaults.")] = None,
+    resume: Annotated[bool, about("Resume from the run's last checkpoint.")] = False,
+    overwrite: Annotated[bool, about("Replace an existing run.")] = False,
+    estimate: Annotated[bool, about("Only estimate the memory.")] = False,
+    memory_gb: Annotated[float | None, about("With --estimate: memory of the GPU; default: this machine's.")] = None,
+    settings: Annotated[TextConfig, FLAT] = DEFAULTS,
 ) -> None:
-    """Draw pictures from prompts into a card folder: what `generate --prompt` does."""
+    """Fine-tune Stable Diffusion on captioned cards into a run folder; Ctrl-C saves a checkpoint first."""
+    if estimate:
+        import torch
+
+        from cardsynth.doctor.estimate import free_memory_gb
+        from cardsynth.text.estimate import estimate_text
+
+        if memory_gb is None and torch.cuda.is_available():
+            memory_gb = free_memory_gb(torch.device("cuda"))
+        print(estimate_text(settings).text(memory_gb))
+        return
+    from cardsynth.cli.drive import drive
+    from cardsynth.hub.push_pull import push_run
+    from cardsynth.text.train import train_text as train
+
+    drive(train(settings, data, out, resume=resume, overwrite=overwrite), out)
+    print(f'The run is in {out}. To use it: cardsynth generate-text --model {out} --prompt "a {settings.trigger} ..."')
+    if settings.push_to_hub:
+        print(f"Pushed to {push_run(out, settings.hub_model_id, private=settings.hub_private_repo)}")
+
+
+def generate_text(
+    model: Annotated[str, MODEL],
+    prompt: Annotated[tuple[str, ...], about("What to draw; each prompt is drawn from every seed.")],
+    negative_prompt: Annotated[str | None, about("What guidance leads away from.")] = None,
+    seeds: Annotated[str, about("Seeds, like 0-63 or 3,16; a picture's file name is its seed.")] = "0-15",
+    out: Annotated[Path | None, about("Card folder to write; default: generated_cards/MODEL.")] = None,
+    size: Annotated[str | None, SIZE] = None,
+    num_inference_steps: Annotated[int | None, STEPS] = None,
+    guidance_scale: Annotated[float | None, GUIDANCE] = None,
+    base: Annotated[str | None, BASE] = None,
+    revision: Annotated[str | None, REVISION] = None,
+    overwrite: Annotated[bool, OVERWRITE] = False,
+) -> None:
+    """Draw pictures from prompts into a card folder, with the prompts as captions."""
     from cardsynth.text.draw import open_text_model, write_pictures
 
-    loaded = open_text_model(model, revision, base)
-    drawing = loaded.usual(size, steps, guidance, negative_prompt)
-    out = out or Path("generated_cards") / loaded.name.replace("/", "--")
-    withheld = [picture.withheld for _, picture in write_pictures(loaded, out, prompts, seeds, drawing, overwrite)]
+    text_model = open_text_model(model, revision, base)
+    drawing = text_model.usual(size and parse_size(size), num_inference_steps, guidance_scale, negative_prompt)
+    out = out or Path("generated_cards") / text_model.name.replace("/", "--")
+    pictures = write_pictures(text_model, out, prompt, parse_seeds(seeds), drawing, overwrite)
+    withheld = [picture.withheld for _, picture in pictures]
     print(f"{withheld.count(False)} pictures are in {out}")
-    if loaded.checks_safety:
+    if text_model.checks_safety:
         print(f"{withheld.count(True)} were withheld by the model's safety checker")
 
 
 def judge_text(
-    model: Annotated[str, Text(help="Run folder or Hub id of train-text, a checkpoint of it, or a Stable Diffusion.")],
-    prompt: Annotated[tuple[str, ...], Text(help="Prompts of the trigger with other words; default: four.")] = (),
-    seeds: Annotated[str, Text(help="Seeds of each prompt, like 0-7.")] = "0-3",
-    training: Annotated[Path | None, Text(help="Card folder that it was trained on, to find the nearest by.")] = None,
-    clip: Annotated[str | None, Text(help="CLIP on this disk, a folder or Hub id; none given: no CLIP score.")] = None,
-    out: Annotated[
-        Path | None, Text(help="Folder of pictures and figures; default: generated_cards/MODEL_judged.")
-    ] = None,
-    log: Annotated[Path, Text(help="CSV of all that was judged, with a column for your remarks.")] = Path(
-        "runs/text_log.csv"
-    ),
-    steps: Annotated[int | None, Text(help="Sampler steps a picture; default: the run's.")] = None,
-    guidance: Annotated[float | None, Text(help="Guidance scale; default: the run's.")] = None,
-    trigger: Annotated[str | None, Text(help="Trigger word; default: the run's.")] = None,
-    base: Annotated[str | None, Text(help="Base model of adapters; default: the run's.")] = None,
-    overwrite: Annotated[bool, Text(help="Replace pictures that are there.")] = False,
+    model: Annotated[str, MODEL],
+    prompt: Annotated[tuple[str, ...], about("Prompts that combine the trigger with other words; default: four.")] = (),
+    seeds: Annotated[str, about("Seeds of each prompt, like 0-7.")] = "0-3",
+    data: Annotated[Path | None, about("Card folder of the training, to search for near-copies.")] = None,
+    clip: Annotated[str | None, about("CLIP on this disk, a folder or Hub id; default: no CLIP score.")] = None,
+    out: Annotated[Path | None, about("Folder of pictures and figures; default: generated_cards/MODEL_judged.")] = None,
+    log: Annotated[Path, about("CSV file of all results, with a column for your remarks.")] = Path("runs/text_log.csv"),
+    num_inference_steps: Annotated[int | None, STEPS] = None,
+    guidance_scale: Annotated[float | None, GUIDANCE] = None,
+    trigger: Annotated[str | None, about("Trigger word; default: the run's own.")] = None,
+    base: Annotated[str | None, BASE] = None,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
-    """Judge a text-to-card model: CLIP score by prompt style, nearest training pictures, what was withheld."""
+    """Judge a text-to-card model: CLIP score by prompt style, nearest training pictures, withheld pictures."""
     from cardsynth.text.draw import open_text_model
     from cardsynth.text.judge import ClipScorer, judge, prompt_styles
     from cardsynth.text.log import add_to_log
 
     scorer = ClipScorer(clip) if clip else None
-    loaded = open_text_model(model, base=base)
-    out = out or Path("generated_cards") / f"{loaded.name.replace('/', '--')}_judged"
-    styles = prompt_styles(trigger or loaded.trigger, prompt)
-    drawing = loaded.usual(num_inference_steps=steps, guidance_scale=guidance)
-    found = judge(loaded, styles, parse_seeds(seeds), out, drawing, training, scorer, overwrite)
-    print(found.text())
-    added = add_to_log(log, found)
-    print(f"{added} new rows in {log}: fill in its column remark; what stands there stays")
+    text_model = open_text_model(model, base=base)
+    out = out or Path("generated_cards") / f"{text_model.name.replace('/', '--')}_judged"
+    styles = prompt_styles(trigger or text_model.trigger, prompt)
+    drawing = text_model.usual(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
+    report = judge(text_model, styles, parse_seeds(seeds), out, drawing, data, scorer, overwrite)
+    print(report.text())
+    print(f"{add_to_log(log, report)} new rows in {log}; fill in the column `remark`, existing remarks stay")

@@ -143,11 +143,9 @@ class SamplingConfig(Replaceable):
     num_inference_steps: Annotated[PositiveInt, about("Calls of the net for each card.")] = 50
     guidance_scale: Annotated[NonNegativeFloat, about("Classifier-free guidance; 1: none.")] = 1.0
     negative_label: Annotated[
-        str | None, about("Class that guidance leads away from; none: from cards without a label.")
+        str | None, about("Class that guidance leads away from, instead of from cards without a label.")
     ] = None
-    guidance_limit: Annotated[
-        PositiveFloat | None, about("Longest step of guidance, root mean square; none: no limit.")
-    ] = None
+    guidance_limit: Annotated[PositiveFloat | None, about("Longest step of guidance, root mean square.")] = None
     guidance_interval: Annotated[
         Annotated[tuple[float, float], Field(strict=False)],
         about("Part of the schedule that guidance acts in, from the card (0) to noise (1)."),
