@@ -71,7 +71,7 @@ def test_what_is_counted_is_what_a_step_takes(stable_diffusion, text_encoder):
         latents, ("a card",) * 8, ((32, 32),) * 8,
         {} if text_encoder else {"a card": {"prompt_embeds": told["prompt_embeds"][0]}},
     )  # fmt: skip
-    learner = TextLearner(config, build_accelerator(config), pipeline, pictures)
+    learner = TextLearner(config, build_accelerator(config.mixed_precision, config.cpu), pipeline, pictures)
     nets = (pipeline.unet, *text_encoders(pipeline).values())
     with PeakMemory([value for net in nets for value in (*net.parameters(), *net.buffers())]) as memory:
         list(learner._losses(0, backward=True))

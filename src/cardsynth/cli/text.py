@@ -97,7 +97,9 @@ def draw_prompts(
     from cardsynth.text.draw import open_text_model, write_pictures
 
     loaded = open_text_model(model, revision, base)
-    drawing = loaded.usual(size, steps, guidance, negative_prompt)
+    drawing = loaded.with_options(
+        size=size, num_inference_steps=steps, guidance_scale=guidance, negative_prompt=negative_prompt
+    )
     out = out or Path("generated_cards") / loaded.name.replace("/", "--")
     withheld = [picture.withheld for _, picture in write_pictures(loaded, out, prompts, seeds, drawing, overwrite)]
     print(f"{withheld.count(False)} pictures are in {out}")
@@ -132,7 +134,7 @@ def judge_text(
     loaded = open_text_model(model, base=base)
     out = out or Path("generated_cards") / f"{loaded.name.replace('/', '--')}_judged"
     styles = prompt_styles(trigger or loaded.trigger, prompt)
-    drawing = loaded.usual(num_inference_steps=steps, guidance_scale=guidance)
+    drawing = loaded.with_options(num_inference_steps=steps, guidance_scale=guidance)
     found = judge(loaded, styles, parse_seeds(seeds), out, drawing, training, scorer, overwrite)
     print(found.text())
     added = add_to_log(log, found)

@@ -52,7 +52,7 @@ class FinderConfig(BaseConfig):
     synthetic_share: Annotated[Share, about("Share of each batch that is synthetic, if there are such cards.")] = 0.5
     anneal: Annotated[bool, about("Reduce that share to nothing over the last half of the steps.")] = True
     seed: Annotated[CountFromZero, about("Seed of weights, data order and augmentation.")] = 0
-    save_steps: Annotated[PositiveInt, about("Save weights and checkpoint every so many steps.")] = 500
+    save_steps: Annotated[PositiveInt, about("Steps between checkpoints.")] = 500
 
     def __post_init__(self) -> None:
         BaseConfig.__post_init__(self)
