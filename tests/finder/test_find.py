@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from cardsynth.__main__ import main
 from cardsynth.cards.check import check_folder
 from cardsynth.cards.dataset import read_cards
 from cardsynth.cards.folder import CardError, read_metadata
+from cardsynth.core.runs import read_manifest
 from cardsynth.finder.config import FinderConfig
 from cardsynth.finder.find import find_on_cards, write_findings
 from cardsynth.finder.net import DamageFinder, load_finder
@@ -105,8 +104,9 @@ def test_the_commands_train_test_and_find(card_folder, scans, tmp_path, monkeypa
     run("train-finder", "--data", card_folder, "--test", card_folder, "--out", finder, *small)
     assert "mean IoU" in capsys.readouterr().out
     assert load_finder(finder).config.size == (40, 32)
-    assert json.loads((finder / "manifest.json").read_text())["figures"]["count"] == 30
-    with pytest.raises(SystemExit, match="holds a damage finder already"):
+    manifest = read_manifest(finder)
+    assert (manifest["figures"]["count"], manifest["data"]["count"], manifest["steps"]) == (30, 30, 3)
+    with pytest.raises(SystemExit, match="holds a run already"):
         run("train-finder", "--data", card_folder, "--out", finder, *small)
     run("find", scans, "--model", finder, "--out", tmp_path / "found", "--confidence", 0)
     assert len(read_metadata(tmp_path / "found/metadata.jsonl")) == 3

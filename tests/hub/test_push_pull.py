@@ -304,11 +304,17 @@ def test_link_that_leads_out_of_the_folder_is_not_published(place, tmp_path, no_
 
 @pytest.mark.slow
 def test_a_pushed_damage_finder_is_found_with_anywhere(place, client):
+    import torch
+
+    from cardsynth.cards.dataset import Cards
     from cardsynth.finder.config import FinderConfig
-    from cardsynth.finder.net import build_finder, save_finder
+    from cardsynth.finder.train import train_finder
 
     config = FinderConfig(height=16, width=16, encoder_name="tu-test_resnet", encoder_depth=2, decoder_channels=(8, 8))
-    save_finder(build_finder(config, ("LIGHT", "SMALL")), place.folder / "finder", {"data": {"count": 7}})
+    config = config.replace(max_train_steps=1, train_batch_size=2)
+    cards = Cards(torch.zeros(7, 4, 16, 16, dtype=torch.uint8), torch.zeros(7, dtype=torch.long))
+    for _ in train_finder(config, cards, place.folder / "finder", labels=("LIGHT", "SMALL")):
+        pass
     answers = client("""
 import sys
 from cardsynth.__main__ import main

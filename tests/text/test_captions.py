@@ -95,7 +95,7 @@ def test_columns_of_a_users_own_can_stand_in_a_template(tmp_path):
     assert written["2.png"] == "crdbck by maker 2, 1982"
     (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "0.png"}) + "\n")
     before = (folder / "metadata.jsonl").read_bytes()
-    with pytest.raises(CardError, match=r"0.png: the template .* asks for 'brand'.*\[brackets\]"):
+    with pytest.raises(CardError, match=r"0.png: the template .* names 'brand'.*\[brackets\]"):
         write_captions(folder, templates=["{trigger} by {brand}"])
     with pytest.raises(CardError, match="trigger word is empty"):
         write_captions(folder, trigger=" ")

@@ -96,11 +96,11 @@ def test_only_what_is_new_is_encoded(pipeline, tmp_path, monkeypatch):
     encode_pictures(pipeline, read_captioned(tmp_path, pipeline), device)
     assert len(encoded) == 4
     next((tmp_path / "cache/text").glob("*")).write_bytes(b"cut short")
-    told = encode_captions(pipeline, pictures.captions, device)
-    assert len(told) == 3
-    kept = encode_captions(pipeline, pictures.captions, device)
-    assert all(torch.equal(told[one]["prompt_embeds"], kept[one]["prompt_embeds"]) for one in told)
-    assert not torch.equal(told["card a"]["prompt_embeds"], told["card b"]["prompt_embeds"])
+    captions = encode_captions(pipeline, pictures.captions, device)
+    assert len(captions) == 3
+    cached = encode_captions(pipeline, pictures.captions, device)
+    assert all(torch.equal(captions[text]["prompt_embeds"], cached[text]["prompt_embeds"]) for text in captions)
+    assert not torch.equal(captions["card a"]["prompt_embeds"], captions["card b"]["prompt_embeds"])
 
 
 def test_batches_are_of_one_bucket_and_a_pass_has_each_picture_once():

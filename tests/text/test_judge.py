@@ -12,7 +12,7 @@ from tiny_diffusion import make_clip, make_stable_diffusion
 from torchmetrics.functional.multimodal import clip_score
 
 from cardsynth.cards.fitting import read_image
-from cardsynth.cards.folder import CardError, CardWriter, read_metadata
+from cardsynth.cards.folder import CardWriter, read_metadata
 from cardsynth.core.runs import read_log
 from cardsynth.render.draw import render_cards
 from cardsynth.text.config import TextConfig
@@ -124,7 +124,7 @@ def test_remarks_are_never_overwritten(model, tmp_path):
     assert [row["remark"] for row in kept] == ["", 'crisp, but "too" dark', "", "", "", ""]
     assert [row["mine"] for row in kept] == ["x", "x", "x", "", "", ""]
     log.write_text("a,b\n1,2\n")
-    with pytest.raises(CardError, match="lacks the columns model"):
+    with pytest.raises(ValueError, match="lacks the columns model"):
         add_to_log(log, found)
     assert log.read_text() == "a,b\n1,2\n"
 

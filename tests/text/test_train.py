@@ -19,6 +19,7 @@ from cardsynth.text.draw import LORA, TextDrawing, draw_pictures, open_text_mode
 from cardsynth.text.learner import TextLearner
 from cardsynth.text.model import TextModelError, open_base
 from cardsynth.text.train import train_text
+from cardsynth.util.state import load_state
 
 SMALL = {"num_inference_steps": 1, "validation_images": 1, "validation_steps": 1000, "save_steps": 1000}
 SMALL |= {"lora_rank": 4, "train_batch_size": 8, "mixed_precision": "no", "validation_prompts": ("a crdbck card",)}
@@ -122,7 +123,7 @@ def test_all_of_the_net_is_trained_and_its_average_saved(stable_diffusion, capti
     run_through(config, captioned, tmp_path / "run")
     saved = StableDiffusionPipeline.from_pretrained(tmp_path / "run")
     base = StableDiffusionPipeline.from_pretrained(stable_diffusion)
-    state = torch.load(tmp_path / "run/checkpoints/step_000004/state.pt", weights_only=True)
+    state = load_state(tmp_path / "run/checkpoints/step_000004")
     moved = {name: value for name, value in saved.unet.state_dict().items()}
     assert all(not torch.equal(moved[name], value) for name, value in base.unet.state_dict().items() if value.ndim > 1)
     assert any(not torch.equal(moved[name], state["trained"][f"unet.{name}"]) for name in moved)

@@ -18,26 +18,32 @@ def train_finder(
     out: Annotated[Path, about("Run folder to write.")] = Path("runs/finder"),
     synthetic: Annotated[Path | None, about("Card folder of synthetic cards for the training.")] = None,
     test: Annotated[Path | None, about("Card folder of test cards, outside the training.")] = None,
+    resume: Annotated[bool, about("Resume from the run's last checkpoint.")] = False,
     overwrite: Annotated[bool, about("Replace an existing finder.")] = False,
     settings: Annotated[FinderConfig, FLAT] = FINDER,
 ) -> None:
-    """Train a damage finder on cards with masks into a run folder, and test it."""
+    """Train a damage finder on cards with masks into a run folder, and test it; Ctrl-C saves a checkpoint first."""
     from cardsynth.cards.dataset import read_cards
+    from cardsynth.cli.drive import drive
+    from cardsynth.core.runs import read_manifest, write_manifest
     from cardsynth.finder.figures import detection_figures
-    from cardsynth.finder.net import check_place, save_finder
+    from cardsynth.finder.net import load_finder
+    from cardsynth.finder.train import check_place
     from cardsynth.finder.train import train_finder as train
+    from cardsynth.hub.push_pull import push_run
 
-    out = check_place(out, overwrite)
-    how = (settings.size, settings.fit, settings.portrait)
-    cards, others, unseen = (read_cards(folder, *how) if folder else None for folder in (data, synthetic, test))
-    finder = train(settings, cards, others)
-    known = {"data": {"source": Path(data).name, "count": len(cards), "classes": cards.class_counts}}
+    check_place(out, resume, overwrite)
+    cards, others, unseen = (
+        read_cards(folder, settings.reading) if folder else None for folder in (data, synthetic, test)
+    )
+    drive(train(settings, cards, out, synthetic=others, resume=resume, overwrite=overwrite), out)
     if unseen is not None:
-        figures = detection_figures(finder, unseen)
-        known["figures"] = asdict(figures)
+        figures = detection_figures(load_finder(out), unseen)
+        write_manifest(out, read_manifest(out) | {"figures": asdict(figures)})
         print(figures.text())
-    save_finder(finder, out, known)
     print(f"The finder is in {out}; find damage with it: cardsynth find CARDS --model {out} --out found")
+    if settings.push_to_hub:
+        print(f"Pushed to {push_run(out, settings.hub_model_id, private=settings.hub_private_repo)}")
 
 
 def find(

@@ -93,7 +93,12 @@ def generate_text(
     from cardsynth.text.draw import open_text_model, write_pictures
 
     text_model = open_text_model(model, revision, base)
-    drawing = text_model.usual(size and parse_size(size), num_inference_steps, guidance_scale, negative_prompt)
+    drawing = text_model.with_options(
+        size=size and parse_size(size),
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        negative_prompt=negative_prompt,
+    )
     out = out or Path("generated_cards") / text_model.name.replace("/", "--")
     pictures = write_pictures(text_model, out, prompt, parse_seeds(seeds), drawing, overwrite)
     withheld = [picture.withheld for _, picture in pictures]
@@ -125,7 +130,7 @@ def judge_text(
     text_model = open_text_model(model, base=base)
     out = out or Path("generated_cards") / f"{text_model.name.replace('/', '--')}_judged"
     styles = prompt_styles(trigger or text_model.trigger, prompt)
-    drawing = text_model.usual(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
+    drawing = text_model.with_options(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
     report = judge(text_model, styles, parse_seeds(seeds), out, drawing, data, scorer, overwrite)
     print(report.text())
     print(f"{add_to_log(log, report)} new rows in {log}; fill in the column `remark`, existing remarks stay")

@@ -42,13 +42,19 @@ def kind_of(run: str | Path) -> str:
     return read_manifest(run).get("kind", DIFFUSION)
 
 
-def start_run(run: Path, config: Any, manifest: dict[str, Any], overwrite: bool = False) -> None:
-    """Makes a run folder with its settings and manifest; raises RunError if something stands in the way."""
+def check_free(run: Path, overwrite: bool = False) -> None:
+    """Raises RunError if something stands in the way of a new run; `overwrite` allows for a run."""
     if run.exists() and any(run.iterdir()):
         if not is_run(run):
             raise RunError(f"{run} holds other files and no run; choose another folder")
         if not overwrite:
             raise RunError(f"{run} holds a run already; resume it, overwrite it, or choose another folder")
+
+
+def start_run(run: Path, config: Any, manifest: dict[str, Any], overwrite: bool = False) -> None:
+    """Makes a run folder with its settings and manifest; raises RunError as `check_free` does."""
+    check_free(run, overwrite)
+    if is_run(run):
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
     write_manifest(run, manifest)

@@ -1,11 +1,26 @@
 """Settings of a damage finder."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from cardsynth.cards.fitting import Fit
 from cardsynth.cards.reading import Reading
 from cardsynth.core.base_config import BaseConfig
-from cardsynth.util.settings import Ints, NonNegativeFloat, PositiveFloat, PositiveInt, Share, about, settings
+from cardsynth.util.settings import (
+    CountFromZero,
+    Ints,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    about,
+    settings,
+)
+
+# Settings that a resumed run may change; all others make another run.
+MAY_CHANGE = frozenset({
+    "cpu", "mixed_precision", "save_steps", "checkpoints_total_limit", "push_to_hub", "hub_model_id",
+    "hub_private_repo",
+})  # fmt: skip
 
 
 @settings
@@ -15,6 +30,8 @@ class FinderConfig(BaseConfig):
     Raises:
         ValueError: a value has the wrong type or is out of range; the message names the field and what it takes.
     """
+
+    may_change: ClassVar[frozenset[str]] = MAY_CHANGE
 
     height: Annotated[PositiveInt, about("Height in pixels at which it looks at cards.")] = 160
     width: Annotated[PositiveInt, about("Width in pixels.")] = 128
@@ -34,6 +51,8 @@ class FinderConfig(BaseConfig):
     flips: Annotated[bool, about("Train on cards mirrored and upside down too.")] = True
     synthetic_share: Annotated[Share, about("Share of each batch that is synthetic, if there are such cards.")] = 0.5
     anneal: Annotated[bool, about("Reduce that share to nothing over the last half of the steps.")] = True
+    seed: Annotated[CountFromZero, about("Seed of weights, data order and augmentation.")] = 0
+    save_steps: Annotated[PositiveInt, about("Steps between checkpoints.")] = 500
 
     def __post_init__(self) -> None:
         BaseConfig.__post_init__(self)
@@ -52,3 +71,7 @@ class FinderConfig(BaseConfig):
     def reading(self) -> Reading:
         """How cards are read: `read_cards(source, config.reading)`."""
         return Reading(self.size, self.fit, self.portrait)
+
+    def is_checkpoint_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
+        """Whether a checkpoint is saved after a step; one is also saved at the end."""
+        return step % self.save_steps == 0

@@ -1,30 +1,33 @@
-"""The damage finder: a segmentation net that tells where a card is damaged and by what, from pictures alone."""
+"""The damage finder: a segmentation net that locates and classifies damage on pictures of cards."""
 
-import json
-from dataclasses import asdict, dataclass
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from scipy import ndimage
 from torch import nn
 
-from cardsynth.core.runs import FINDER, RunError, kind_of, read_manifest
+from cardsynth.core.runs import FINDER, SETTINGS, RunError, kind_of, read_manifest
 from cardsynth.finder.config import FinderConfig
-from cardsynth.finder.kind import finder_kind
-from cardsynth.util.environment import describe_environment
-from cardsynth.util.files import replace_folder, write_atomically
+from cardsynth.util.settings import load_config
 
-DAMAGE = "damage"  # the one class of a finder whose cards have no classes
+WEIGHTS = "model.safetensors"  # as segmentation_models_pytorch calls the weights of a net
+DAMAGE = "damage"  # the only class of a finder whose cards have no classes
+WHOLE_CARD = ("FULL_CARD",)  # classes whose damage is one, however many parts it has
 
 
 class DamageFinder(nn.Module):
-    """A segmentation net for RGB cards (B, 3, H, W) in [-1, 1] of any size; `labels` are the damage classes it knows.
+    """A segmentation net for cards of any size.
 
-    Returns logits (B, 1 + len(labels), H, W), of which the first are those of undamaged card.
+    Args:
+        net: Maps images to logits of background and classes; takes sizes that `2 ** encoder_depth` divides.
+        config: Settings of the run.
+        labels: Damage classes.
     """
 
     def __init__(self, net: nn.Module, config: FinderConfig, labels: tuple[str, ...]) -> None:
@@ -32,6 +35,7 @@ class DamageFinder(nn.Module):
         self.net, self.config, self.labels = net, config, labels
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns logits (B, 1 + classes, H, W), undamaged first, for RGB images (B, 3, H, W) in [-1, 1]."""
         height, width = images.shape[2:]
         multiple = 2**self.config.encoder_depth
         padded = F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
@@ -39,9 +43,14 @@ class DamageFinder(nn.Module):
 
 
 def build_finder(config: FinderConfig, labels: tuple[str, ...] = ()) -> DamageFinder:
-    """An untrained finder of these damage classes (none: of one, `damage`), its weights drawn from the settings' seed.
+    """Builds an untrained finder; the settings' seed initialises its weights.
 
-    Raises ValueError for an architecture or encoder that there is not, and for weights that are not on this machine.
+    Args:
+        config: Settings of the run.
+        labels: Damage classes; none: the single class `damage`.
+
+    Raises:
+        ValueError: The architecture or encoder does not exist, or its weights are not on this machine.
     """
     labels = tuple(labels) or (DAMAGE,)
     with torch.random.fork_rng():
@@ -75,8 +84,8 @@ def _build_net(config: FinderConfig, classes: int) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class FoundDamage:
-    """One damage that was found on a card: class, box [x, y, width, height] in pixels, and score in 0 to 1."""
+class Detection:
+    """A damage detected on a card: class, box [x, y, width, height] in pixels, and score in 0 to 1."""
 
     label: str
     box: tuple[int, int, int, int]
@@ -84,75 +93,77 @@ class FoundDamage:
 
 
 @torch.inference_mode()
-def damage_shares(finder: DamageFinder, pixels: torch.Tensor, batch_size: int = 32) -> torch.Tensor:
-    """How sure a finder is of each class at each pixel: float32 (N, 1 + classes, H, W), adding up to 1.
+def damage_probabilities(finder: DamageFinder, pixels: torch.Tensor, batch_size: int = 32) -> torch.Tensor:
+    """Predicts the probability of each class at each pixel.
 
-    pixels: uint8 (N, C, H, W), whose first three channels are looked at.
+    Args:
+        finder: The finder.
+        pixels: uint8 (N, C, H, W); the first three channels are used.
+        batch_size: Number of cards in a batch.
+
+    Returns:
+        float32 (N, 1 + classes, H, W) on the CPU, undamaged first; sums to 1 over the classes.
     """
     device = next(finder.parameters()).device
-    found = []
-    for part in pixels[:, :3].split(batch_size):
-        found.append(finder(part.to(device).float() / 127.5 - 1).float().softmax(dim=1).cpu())
-    return torch.cat(found)
+    batches = pixels[:, :3].split(batch_size)
+    return torch.cat([finder(batch.to(device).float() / 127.5 - 1).float().softmax(dim=1).cpu() for batch in batches])
 
 
-def found_damages(
-    shares: torch.Tensor, labels: tuple[str, ...], least: int = 4, whole: tuple[str, ...] = ("FULL_CARD",)
-) -> list[FoundDamage]:
-    """Damages of one card: connected parts of each class's pixels, of `least` pixels or more, the surest first.
+def detect_damages(probabilities: torch.Tensor, labels: tuple[str, ...], min_pixels: int = 4) -> list[Detection]:
+    """Returns the damages of a card: connected regions in which a class is the most probable.
 
-    shares: float (1 + classes, H, W) of `damage_shares`. The score of a part is the mean share of its pixels. Classes
-    in `whole` are one damage each, however many parts it has.
+    All regions of a class in `WHOLE_CARD` form one damage.
+
+    Args:
+        probabilities: float (1 + classes, H, W), as of `damage_probabilities`.
+        labels: Damage classes.
+        min_pixels: Smaller regions are left out.
+
+    Returns:
+        Damages by descending score, the mean probability over the region.
     """
-    classes = shares.argmax(dim=0).numpy()
-    found = []
+    classes = probabilities.argmax(dim=0).numpy()
+    damages = []
     for number, label in enumerate(labels, start=1):
-        parts, count = ndimage.label(classes == number, structure=np.ones((3, 3)))
-        if label in whole and count:
-            parts = (parts > 0).astype(np.int32)
-        sure = shares[number].numpy()
-        for place, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
-            inside = parts[rows, columns] == place
-            if inside.sum() >= least:
+        regions, count = ndimage.label(classes == number, structure=np.ones((3, 3)))
+        if label in WHOLE_CARD and count:
+            regions = (regions > 0).astype(np.int32)
+        scores = probabilities[number].numpy()
+        for region, (rows, columns) in enumerate(ndimage.find_objects(regions), start=1):
+            inside = regions[rows, columns] == region
+            if inside.sum() >= min_pixels:
                 box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-                found.append(FoundDamage(label, box, float(sure[rows, columns][inside].mean())))
-    return sorted(found, key=lambda damage: -damage.score)
+                damages.append(Detection(label, box, float(scores[rows, columns][inside].mean())))
+    return sorted(damages, key=lambda damage: -damage.score)
 
 
-def check_place(run: str | Path, overwrite: bool = False) -> Path:
-    """The folder for a finder; raises RunError where something else is there, or a finder, unless `overwrite`."""
-    run = Path(run)
-    if run.exists() and any(run.iterdir()):
-        if kind_of(run) != FINDER:
-            raise RunError(f"{run} holds other files and no damage finder; choose another folder")
-        if not overwrite:
-            raise RunError(f"{run} holds a damage finder already; overwrite it, or choose another folder")
-    return run
-
-
-def save_finder(finder: DamageFinder, run: str | Path, manifest: dict[str, Any]) -> Path:
-    """Save a finder as a run folder that `segmentation_models_pytorch.from_pretrained` opens too; returns the folder.
-
-    manifest: what is known of its training. A finder that is there is replaced once the new one is written.
-    """
-    run = Path(run)
-    temporary = run.with_name(f".{run.name}.tmp")
-    finder.net.save_pretrained(temporary)
-    (temporary / "README.md").unlink()  # huggingface_hub's, which says less than the model card of `hub`
-    kind = finder_kind(finder.config, finder.labels)
-    known = {**kind, "labels": list(finder.labels), **manifest, **describe_environment()}
-    for name, values in (("settings.json", asdict(finder.config)), ("manifest.json", known)):
-        write_atomically(temporary / name, (json.dumps(values, indent=2) + "\n").encode())
-    replace_folder(temporary, run)
-    return run
+def save_net(net: nn.Module, run: Path) -> None:
+    """Saves a net in a run folder for `segmentation_models_pytorch.from_pretrained`, each file whole or not at all."""
+    temporary = run / ".model.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    net.save_pretrained(temporary)
+    (temporary / "README.md").unlink()  # of segmentation_models_pytorch; the model card of cardsynth says more
+    for file in sorted(temporary.iterdir(), reverse=True):  # weights before config.json
+        file.replace(run / file.name)
+    temporary.rmdir()
 
 
 def load_finder(run: str | Path, device: str | torch.device = "cpu") -> DamageFinder:
-    """The finder of a run folder, ready to look; raises RunError where the folder holds none."""
+    """Loads the finder of a run folder for inference.
+
+    Args:
+        run: Run folder of `train_finder`.
+        device: Device of the net.
+
+    Raises:
+        RunError: The folder holds no damage finder.
+        ValueError: A setting is unknown or wrong; the message names file and setting.
+    """
     run = Path(run)
-    if kind_of(run) != FINDER:
+    if kind_of(run) != FINDER or not (run / WEIGHTS).is_file():
         raise RunError(f"{run} holds no damage finder; train one with `cardsynth train-finder`, or check the path")
-    config = FinderConfig(**json.loads((run / "settings.json").read_text()))
-    labels = read_manifest(run)["labels"]
-    finder = DamageFinder(smp.from_pretrained(run), config, tuple(labels))
+    config, labels = load_config(run / SETTINGS, FinderConfig()), tuple(read_manifest(run)["labels"])
+    net = _build_net(config.replace(encoder_weights=None), 1 + len(labels))
+    net.load_state_dict(load_file(run / WEIGHTS))
+    finder = DamageFinder(net, config, labels)
     return finder.to(device).eval().requires_grad_(False)

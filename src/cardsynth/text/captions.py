@@ -1,7 +1,5 @@
-"""Captions of cards: written from what is known of each, in several templates, beside the pictures; and checked."""
+"""Captions of cards: written from the metadata of each card by templates, and checked."""
 
-import csv
-import io
 import json
 import re
 import zlib
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cardsynth.cards.faults import Problem
 from cardsynth.cards.folder import CardError, CardFile, card_root, read_metadata
@@ -18,8 +17,8 @@ from cardsynth.cards.reading import some_cards
 from cardsynth.render.draw import DAMAGE_WORDS
 from cardsynth.util.files import write_atomically
 
-TRIGGER = "crdbck"  # a word that no model knows, so that training gives it its meaning
-# A part in brackets is left out for cards of which it names something unknown.
+TRIGGER = "crdbck"  # unknown to all models, so that training alone gives it a meaning
+# A part in brackets is left out if the card lacks one of the values that it names.
 TEMPLATES = (
     "{trigger}, a[ {decade}s] trading card back[, {stock} stock][, {inks} ink][, {damage}]",
     "a scan of a {trigger} card back[ from the {decade}s][ with {damage}][, printed in {inks} on {stock} stock]",
@@ -28,8 +27,8 @@ TEMPLATES = (
     "[{damage} on ]a {trigger} card back[, {decade}s {layout} design][, {stock} stock]",
     "a[ {decade}s] {trigger} baseball card, reverse side[, {inks} print][, {stock} stock][; {damage}]",
 )
-MOST_TOKENS = 77  # that CLIP's text encoders read, its two marks of beginning and end among them
-# Words of severity: below so large a share of the card, or so many grey levels of change.
+MOST_TOKENS = 77  # that CLIP's text encoders read, including the start and end tokens
+# Words for severity: upper limits of the covered share of the card, and of the change in grey levels.
 SIZES = ((0.05, "tiny"), (0.2, "small"), (0.5, "large"), (2.0, "card-wide"))
 STRENGTHS = ((25.0, "faint"), (70.0, ""), (256.0, "heavy"))
 STAINS = {"FULL_CARD": "gum stain", "LIGHT": "gum stain", "SMALL": "gum spots"}  # nouns without their severity
@@ -37,9 +36,13 @@ SIZED = {*STAINS, "WAX_STAIN", "RESIDUE", "TONING", "WATER_RING"}
 
 
 def describe_damage(row: Mapping[str, Any]) -> str | None:
-    """Damage in words, with its severity where the row tells covered share and darkness; None where nothing is known.
+    """Describes the damage of a card in words, with its severity if the row holds covered share and darkness.
 
-    row: a metadata row with `damages` as cards are drawn with, or a `label`, the damage class.
+    Args:
+        row: Row of the metadata with `damages`, as of drawn cards, or a `label`, the damage class.
+
+    Returns:
+        The description; None without damages and label.
     """
     damages, label = row.get("damages"), row.get("label")
     if isinstance(damages, list) and damages:
@@ -62,17 +65,22 @@ def _word(steps: Sequence[tuple[float, str]], value: float) -> str:
     return next((word for limit, word in steps if value < limit), steps[-1][1])
 
 
-def fill_template(template: str, facts: Mapping[str, Any]) -> str:
-    """A caption from a template: `{name}` is a fact, and a part in [brackets] goes where one of its facts is unknown.
+def fill_template(template: str, values: Mapping[str, Any]) -> str:
+    """Fills a template: `{name}` is replaced by a value, and a part in [brackets] is left out if it lacks a value.
 
-    Raises KeyError for an unknown fact outside brackets.
+    Args:
+        template: The template.
+        values: Values by name.
+
+    Raises:
+        KeyError: A value outside brackets is unknown.
     """
 
     def part(match: re.Match) -> str:
         names = re.findall(r"{(\w+)}", match[1])
-        return match[1].format_map(facts) if all(name in facts for name in names) else ""
+        return match[1].format_map(values) if all(name in values for name in names) else ""
 
-    return re.sub(r"\s+", " ", re.sub(r"\[([^][]*)\]", part, template).format_map(facts)).strip()
+    return re.sub(r"\s+", " ", re.sub(r"\[([^][]*)\]", part, template).format_map(values)).strip()
 
 
 def write_captions(
@@ -82,13 +90,25 @@ def write_captions(
     seed: int = 0,
     overwrite: bool = False,
 ) -> dict[str, str]:
-    """Write a caption of each card into the folder's metadata, as `text`; returns those written, by file name.
+    """Writes a caption for each card into the folder's metadata, as `text`.
 
-    Facts of a template are the trigger, the damage in words, and what else the card's row has as text or number
-    (`decade`, `stock`, `inks`, `layout`, ...). Each card draws its template by `seed`; one that would repeat a caption
-    gives way to the next. Captions that are there stay unless `overwrite`; all else in the metadata stays, and a folder
-    without metadata gets a `metadata.jsonl`. Raises CardError for a folder without cards, metadata that cannot be read,
-    a template that asks a card for what is not known of it, and an empty trigger.
+    Values of a template are the trigger, the damage in words, and each text or number of the card's row (`decade`,
+    `stock`, `inks`, `layout`, ...). Each card gets a random template; a template that would repeat a caption is skipped
+    if another one is possible. All else in the metadata stays. A folder without metadata gets a `metadata.jsonl`.
+
+    Args:
+        folder: Card folder.
+        trigger: Word that stands for the cards.
+        templates: Templates, as of `fill_template`.
+        seed: Seed of which card gets which template.
+        overwrite: Replace captions that exist.
+
+    Returns:
+        The new captions by file name.
+
+    Raises:
+        CardError: The folder has no cards, its metadata cannot be read, the trigger is empty, or a template names a
+            value that a card lacks.
     """
     if not trigger.strip():
         raise CardError("the trigger word is empty; give a word that stands for your cards, like crdbck")
@@ -107,17 +127,17 @@ def write_captions(
 
 def _caption(card: CardFile, trigger: str, templates: Sequence[str], seed: int, taken: set[str]) -> str:
     row = {**(card.row or {}), "label": card.label}
-    facts = {name: value for name, value in row.items() if isinstance(value, str | int | float) and value != ""}
-    facts |= {"trigger": trigger} | ({"damage": damage} if (damage := describe_damage(row)) else {})
+    values = {name: value for name, value in row.items() if isinstance(value, str | int | float) and value != ""}
+    values |= {"trigger": trigger} | ({"damage": damage} if (damage := describe_damage(row)) else {})
     rng = np.random.default_rng([seed, zlib.crc32(card.name.encode())])
     captions = []
     for index in rng.permutation(len(templates)).tolist():
         try:
-            captions.append(fill_template(templates[index], facts))
+            captions.append(fill_template(templates[index], values))
         except (KeyError, ValueError, IndexError) as error:
             raise CardError(
-                f"{card.name}: the template {templates[index]!r} asks for {error}, which is not known of it; put that"
-                f" part into [brackets], or use {', '.join(sorted(facts))}"
+                f"{card.name}: the template {templates[index]!r} names {error}, which its metadata lacks; put that"
+                f" part into [brackets], or use {', '.join(sorted(values))}"
             ) from error
     return next((caption for caption in captions if caption not in taken), captions[0])
 
@@ -142,22 +162,20 @@ def _row_of(card: CardFile, root: Path) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, captions: Mapping[str, str]) -> None:
-    """Put captions into a metadata.csv, its columns and their order kept."""
-    reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
-    rows, buffer = list(reader), io.StringIO()
-    names = list(reader.fieldnames or ())
-    writer = csv.DictWriter(buffer, names if "text" in names else [*names, "text"], restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        given = captions.get(row["file_name"])
-        writer.writerow(row | ({"text": given} if given else {}))
-    write_atomically(path, buffer.getvalue().encode())
+    """Writes captions into a metadata.csv; columns and their order stay."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    previous = table.get("text", "")
+    table["text"] = table["file_name"].map(captions).fillna(previous)
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def count_tokens(caption: str, tokenizer: Callable[..., Any] | None = None) -> int:
-    """Tokens of a caption, the marks of its beginning and end among them; without a tokenizer the least there can be.
+    """Counts the tokens of a caption, including the start and end tokens.
 
-    CLIP's tokenizers make a token or more of each word and each run of signs.
+    Args:
+        caption: The caption.
+        tokenizer: Tokenizer of the model; None: return a lower bound, as CLIP's tokenizers make at least one token of
+            each word, digit and run of punctuation.
     """
     if tokenizer is not None:
         return len(tokenizer(caption, verbose=False).input_ids)
@@ -167,34 +185,34 @@ def count_tokens(caption: str, tokenizer: Callable[..., Any] | None = None) -> i
 def check_captions(
     captions: Mapping[str, str | None], tokenizers: Sequence[Callable[..., Any]] = (), most_tokens: int = MOST_TOKENS
 ) -> list[Problem]:
-    """Problems of captions by file name: missing, empty and too long are errors, one caption of several a warning.
+    """Checks captions: a missing, empty or too long caption is an error, a caption of several cards a warning.
 
-    most_tokens: that the text encoder reads; counted with each of the `tokenizers`, without them at the least.
+    Args:
+        captions: Captions by file name.
+        tokenizers: Tokenizers of the model; empty: count a lower bound.
+        most_tokens: Number of tokens that the text encoder reads.
     """
-    problems, same = [], defaultdict(list)
+    problems, names = [], defaultdict(list)
     for name, caption in captions.items():
-        if caption is None:
-            problems.append(Problem("error", name, "has no caption", "write its `text`, or run cardsynth caption"))
-        elif not caption.strip():
-            problems.append(
-                Problem("error", name, "has an empty caption", "write its `text`, or run cardsynth caption")
+        if not (caption or "").strip():
+            reason = "has no caption" if caption is None else "has an empty caption"
+            problems.append(Problem("error", name, reason, "write its `text`, or run cardsynth caption"))
+            continue
+        names[" ".join(caption.lower().split())].append(name)
+        count = max(count_tokens(caption, tokenizer) for tokenizer in tokenizers or (None,))
+        if count > most_tokens:
+            reason = (
+                f"has a caption of {count} tokens{'' if tokenizers else ' or more'}, and the model reads"
+                f" {most_tokens}: the rest would be lost"
             )
-        else:
-            count = max(count_tokens(caption, tokenizer) for tokenizer in tokenizers or (None,))
-            same[" ".join(caption.lower().split())].append(name)
-            if count > most_tokens:
-                reason = (
-                    f"has a caption of {count} tokens{'' if tokenizers else ' or more'}, and the model reads"
-                    f" {most_tokens}: all behind them would be lost"
-                )
-                problems.append(Problem("error", name, reason, "shorten it"))
-    for caption, (first, *others) in same.items():
+            problems.append(Problem("error", name, reason, "shorten it"))
+    for caption, (first, *others) in names.items():
         if others:
             reason = f"has the caption of {len(others)} more ({others[0]}): {caption[:60]!r}"
-            problems.append(Problem("warning", first, reason, "write what tells them apart, or run cardsynth caption"))
+            problems.append(Problem("warning", first, reason, "write how they differ, or run cardsynth caption"))
     return sorted(problems, key=lambda problem: (problem.level, problem.file))
 
 
 def captions_of(folder: str | Path) -> dict[str, str | None]:
-    """The caption of each card of a local folder by file name, None where it has none; CardError without cards."""
+    """Returns the captions of a local folder by file name, None for a card without; CardError without cards."""
     return {card.name: card.text for card in some_cards(Path(folder))}

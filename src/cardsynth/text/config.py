@@ -17,7 +17,7 @@ from cardsynth.util.settings import (
     settings,
 )
 
-BASE_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # the maintained mirror of 1.5; its first home is gone
+BASE_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # a mirror of 1.5, whose original repository is gone
 # Settings that a resumed run may change; all others make another run.
 MAY_CHANGE = frozenset({
     "max_train_steps", "gradient_checkpointing", "cpu", "mixed_precision", "validation_prompts", "validation_steps",
@@ -28,7 +28,7 @@ MAY_CHANGE = frozenset({
 
 @settings
 class TextConfig(BaseConfig):
-    """All settings of a run of text to card; every field has a default, for 1.5 at 512x512 on one GPU.
+    """Settings of a text-to-card run; the defaults fit version 1.5 at 512x512 on one GPU.
 
     Raises:
         ValueError: a value has the wrong type or is out of range; the message names the field and what it takes.
@@ -45,11 +45,11 @@ class TextConfig(BaseConfig):
     ] = None
     fit: Annotated[Literal["crop", "pad"], about("How a picture fits its bucket: cover and crop, or pad.")] = "crop"
     prior_prompt: Annotated[
-        str | None, about("Prior preservation: what the base model shall not forget, like 'a trading card back'.")
+        str | None, about("Prior preservation: prompt that the model must not forget, like 'a trading card back'.")
     ] = None
-    prior_images: Annotated[PositiveInt, about("Pictures that the base model draws of it first.")] = 100
-    prior_weight: Annotated[NonNegativeFloat, about("Weight of their loss beside the cards'.")] = 1.0
-    # What is trained
+    prior_images: Annotated[PositiveInt, about("Pictures of it that the base model draws first.")] = 100
+    prior_weight: Annotated[NonNegativeFloat, about("Weight of their loss, relative to that of the cards.")] = 1.0
+    # Trained weights
     method: Annotated[Literal["lora", "full"], about("Low-rank adapters of the attention, or all of the U-Net.")] = (
         "lora"
     )
@@ -58,8 +58,8 @@ class TextConfig(BaseConfig):
     # Optimisation
     max_train_steps: Annotated[PositiveInt, about("Number of optimiser steps.")] = 1000
     train_batch_size: Annotated[PositiveInt, about("Pictures in a batch.")] = 1
-    gradient_accumulation_steps: Annotated[PositiveInt, about("Batches added up for one optimiser step.")] = 1
-    learning_rate: Annotated[PositiveFloat, about("Highest learning rate of AdamW; of method full rather 1e-5.")] = 1e-4
+    gradient_accumulation_steps: Annotated[PositiveInt, about("Batches for each optimiser step.")] = 1
+    learning_rate: Annotated[PositiveFloat, about("Highest learning rate of AdamW; 1e-5 suits method full.")] = 1e-4
     lr_warmup_steps: Annotated[CountFromZero, about("Steps from 0 to the highest learning rate.")] = 0
     lr_scheduler: Annotated[Literal["cosine", "linear", "constant_with_warmup"], about("Decay after warm-up.")] = (
         "constant_with_warmup"
@@ -73,15 +73,15 @@ class TextConfig(BaseConfig):
     seed: Annotated[CountFromZero, about("Seed of adapters, data order, noise and validation pictures.")] = 0
     # Validation and saving
     validation_prompts: Annotated[
-        Texts, about("Prompts drawn as training goes on; none given: of the trigger, and two captions.")
+        Texts, about("Prompts of the sample grids; none: the trigger, and two captions.")
     ] = ()
-    validation_steps: Annotated[PositiveInt, about("Draw them every so many steps.")] = 200
+    validation_steps: Annotated[PositiveInt, about("Steps between sample grids.")] = 200
     validation_images: Annotated[PositiveInt, about("Pictures of each prompt, from seeds 0, 1, ...")] = 4
-    num_inference_steps: Annotated[PositiveInt, about("Sampler steps a picture, also later by default.")] = 30
+    num_inference_steps: Annotated[PositiveInt, about("Sampler steps of a picture, also by default later.")] = 30
     guidance_scale: Annotated[
-        Annotated[float, Field(ge=1)], about("Guidance towards the prompt, also later by default; 1: none.")
+        Annotated[float, Field(ge=1)], about("Guidance towards the prompt, also by default later; 1: none.")
     ] = 7.5
-    save_steps: Annotated[PositiveInt, about("Save weights and checkpoint every so many steps.")] = 200
+    save_steps: Annotated[PositiveInt, about("Steps between checkpoints.")] = 200
     checkpoints_total_limit: Annotated[PositiveInt, about("Checkpoints kept; the oldest go first.")] = 3
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Captioned pictures for fine-tuning: fitted into buckets of one area, their latents and text embeddings kept."""
+"""Captioned pictures for fine-tuning: buckets of one area, and a cache of latents and text embeddings."""
 
 import hashlib
 import io
@@ -26,17 +26,26 @@ from cardsynth.cards.hub_rows import file_of, open_cards
 from cardsynth.evaluation.features import cache_folder, save_tensors
 from cardsynth.text.captions import check_captions
 from cardsynth.text.model import encode_prompts, most_tokens, native_side, pixel_multiple, text_encoders, tokenizers
+from cardsynth.util.hashing import hash_weights
 
-AREA = 1 / 8  # by which a bucket's area may differ from the model's
+AREA = 1 / 8  # largest relative difference between the area of a bucket and that of the model
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class CaptionedPictures:
-    """Pictures with captions, and the bucket (height, width) that each is fitted into; `fit` says how.
+    """Pictures with captions, each with the bucket that it is fitted into.
 
-    digests: SHA-256 of each file. enlarged: how many are smaller than their bucket. cropped: largest share of a picture
-    that falls off (of fit crop) or is filled up (of pad).
+    Attributes:
+        names: File names.
+        captions: Captions.
+        files: The files, or their content.
+        digests: SHA-256 of each file.
+        buckets: Bucket (height, width) of each picture.
+        fit: How a picture fits its bucket: `crop` or `pad`.
+        source: Card folder, or id of the data set on the Hub.
+        enlarged: Number of pictures that are smaller than their bucket.
+        cropped: Largest share of a picture that `crop` cuts off, or of a bucket that `pad` fills.
     """
 
     names: tuple[str, ...]
@@ -54,7 +63,7 @@ class CaptionedPictures:
 
     @property
     def bucket_counts(self) -> dict[Size, int]:
-        """Number of pictures of each bucket, the most common first."""
+        """Number of pictures of each bucket, in descending order."""
         return dict(Counter(self.buckets).most_common())
 
     @cached_property
@@ -64,31 +73,36 @@ class CaptionedPictures:
         return hashlib.sha256(repr((self.fit, rows)).encode()).hexdigest()[:16]
 
     def pixels(self, index: int) -> torch.Tensor:
-        """A picture as uint8 (3, H, W), fitted into its bucket."""
+        """Returns a picture, fitted into its bucket, as uint8 (3, H, W)."""
         file = self.files[index]
         image = read_image(file, self.names[index] if isinstance(file, io.BytesIO) else str(file))
         fitted = fit_image(image, self.buckets[index], self.fit, portrait=False)
         return torch.from_numpy(np.ascontiguousarray(fitted.transpose(2, 0, 1)))
 
     def first(self, count: int) -> torch.Tensor:
-        """The first pictures of the most common bucket, uint8 (N, 3, H, W)."""
+        """Returns the first pictures of the most common bucket, uint8 (N, 3, H, W)."""
         common = next(iter(self.bucket_counts))
         chosen = [index for index, bucket in enumerate(self.buckets) if bucket == common][:count]
         return torch.stack([self.pixels(index) for index in chosen])
 
     def text(self) -> str:
-        """Counts, buckets, and what fitting does to the pictures, in a few lines."""
-        what = "falls off" if self.fit == "crop" else "is filled up"
+        """Returns counts, buckets and the effect of fitting, in a few lines."""
+        effect = "is cut off" if self.fit == "crop" else "is filled"
         lines = [f"{len(self)} captioned pictures, {len(set(self.captions))} different captions"]
         lines += [f"{height:>6}x{width} {count:6d}" for (height, width), count in self.bucket_counts.items()]
-        lines.append(f"at most {self.cropped:.1%} of a picture {what}; {self.enlarged} are enlarged")
+        lines.append(f"at most {self.cropped:.1%} of a picture {effect}; {self.enlarged} are enlarged")
         return "\n".join(lines)
 
 
 def make_buckets(side: int, multiple: int) -> list[Size]:
-    """Sizes (height, width), multiples of `multiple`, whose area differs from side * side by an eighth at most.
+    """Lists sizes (height, width) whose area differs from that of a square by an eighth at most.
 
-    Raises ValueError where there is none.
+    Args:
+        side: Side of the square in pixels.
+        multiple: Heights and widths are multiples of it.
+
+    Raises:
+        ValueError: There is no such size.
     """
     sides = range(multiple, 2 * side + 1, multiple)
     sizes = [(height, width) for height in sides for width in sides if abs(height * width / side**2 - 1) <= AREA]
@@ -98,7 +112,7 @@ def make_buckets(side: int, multiple: int) -> list[Size]:
 
 
 def choose_bucket(size: Size, buckets: Sequence[Size]) -> Size:
-    """The bucket whose shape is nearest to that of a picture of (height, width); of equal ones the largest."""
+    """Returns the bucket of the aspect ratio nearest to that of a size (height, width); of several, the largest."""
     return min(buckets, key=lambda bucket: (_stretch(size, bucket), -bucket[0] * bucket[1]))
 
 
@@ -109,16 +123,22 @@ def _stretch(size: Size, bucket: Size) -> float:
 def read_captioned(
     source: str | Path, pipeline: DiffusionPipeline, resolution: int | None = None, fit: str = "crop"
 ) -> CaptionedPictures:
-    """Captioned pictures of a card folder or a data set on the Hub, each with its bucket.
+    """Reads captioned pictures and assigns each to a bucket; pictures are decoded later.
 
-    resolution: side of the square whose area all keep; None: the model's own. Pictures are opened, not yet decoded.
-    Raises CardError, naming the file and the remedy, for captions that are missing, empty or too long for the model,
-    and for what is no picture.
+    Args:
+        source: Card folder, or id of a data set on the Hub.
+        pipeline: The base model.
+        resolution: Side of the square whose area all buckets have; None: that of the model.
+        fit: How a picture fits its bucket: `crop` or `pad`.
+
+    Raises:
+        CardError: A caption is missing, empty or too long for the model, or a file is no picture; the message names
+            the file and the remedy.
     """
     rows = open_cards(source)
     names, captions = list(rows["file_name"][:]), list(rows["text"][:])
-    found = check_captions(dict(zip(names, captions, strict=True)), tokenizers(pipeline), most_tokens(pipeline))
-    errors = [problem for problem in found if problem.level == "error"]
+    problems = check_captions(dict(zip(names, captions, strict=True)), tokenizers(pipeline), most_tokens(pipeline))
+    errors = [problem for problem in problems if problem.level == "error"]
     if errors:
         first, more = errors[0], len(errors) - 1
         others = f" (and {more} more: cardsynth check {source} --captions lists them)" if more else ""
@@ -135,16 +155,16 @@ def read_captioned(
         buckets=tuple(chosen),
         fit=fit,
         source=str(source),
-        enlarged=sum(min(size[0] / at[0], size[1] / at[1]) < 1 for size, at in zip(sizes, chosen, strict=True)),
+        enlarged=sum(height < at[0] or width < at[1] for (height, width), at in zip(sizes, chosen, strict=True)),
         cropped=max(1 - math.exp(-_stretch(size, at)) for size, at in zip(sizes, chosen, strict=True)),
     )
 
 
 def _size_of(file: Path | io.BytesIO, name: str) -> Size:
-    """Height and width of a picture as it is seen, read from its header where that suffices."""
+    """Height and width of a picture as displayed, read from its header if possible."""
     with suppress(Exception), Image.open(file) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5
-        return (image.width, image.height) if turned else (image.height, image.width)
+        rotated = image.getexif().get(0x0112, 1) >= 5
+        return (image.width, image.height) if rotated else (image.height, image.width)
     image = read_image(file, name if isinstance(file, io.BytesIO) else str(file))
     return image.height, image.width
 
@@ -157,14 +177,20 @@ def _bytes_of(file: Path | io.BytesIO) -> bytes:
 def encode_pictures(
     pipeline: DiffusionPipeline, pictures: CaptionedPictures, device: torch.device
 ) -> list[torch.Tensor]:
-    """Mean and deviation of each picture's latents, float32 (2, C, h, w) on the CPU, scaled as the U-Net takes them.
+    """Encodes pictures by the VAE; results are cached by picture, bucket, fit and VAE, which ends on the CPU.
 
-    They are kept in the cache by picture, bucket, fit and VAE, so that only what is new is encoded. The VAE lies on the
-    CPU afterwards.
+    Args:
+        pipeline: The base model.
+        pictures: The pictures.
+        device: Device to encode on.
+
+    Returns:
+        Mean and standard deviation of the latents of each picture, scaled for the U-Net, float32 (2, C, h, w), on the
+        CPU.
     """
     vae = pipeline.vae
     scale, shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
-    of_vae = f"{digest_of(vae)} {scale} {shift} {PIL.__version__}"
+    encoder = f"{hash_weights(vae.state_dict())} {scale} {shift} {PIL.__version__}"
 
     def encode(index: int) -> torch.Tensor:
         vae.to(device)
@@ -173,76 +199,81 @@ def encode_pictures(
         return torch.cat([(latents.mean - shift) * scale, latents.std * scale]).cpu()
 
     keys = [
-        f"latents {of_vae} {digest} {bucket} {pictures.fit}"
+        f"latents {encoder} {digest} {bucket} {pictures.fit}"
         for digest, bucket in zip(pictures.digests, pictures.buckets, strict=True)
     ]
-    found = [
-        _kept(key, lambda index=index: {"latents": encode(index)})["latents"]
+    encoded = [
+        _cached(key, lambda index=index: {"latents": encode(index)})["latents"]
         for index, key in enumerate(tqdm(keys, "Encoding pictures", unit="picture", leave=False))
     ]
     vae.to("cpu")
-    return found
+    return encoded
 
 
 @torch.no_grad()
 def encode_captions(
     pipeline: DiffusionPipeline, captions: Sequence[str], device: torch.device
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """What `encode_prompts` gives of each caption, on the CPU, kept in the cache by caption and text encoders.
+    """Encodes captions by the text encoders; results are cached by caption and encoders, which end on the CPU.
 
-    The text encoders lie on the CPU afterwards.
+    Args:
+        pipeline: The base model.
+        captions: Captions.
+        device: Device to encode on.
+
+    Returns:
+        By caption, the embeddings of `encode_prompts` without the batch dimension, on the CPU.
     """
     encoders = text_encoders(pipeline).values()
-    of_encoders = " ".join(f"{digest_of(encoder)} {encoder.dtype}" for encoder in encoders)
+    encoder_key = " ".join(f"{hash_weights(encoder.state_dict())} {encoder.dtype}" for encoder in encoders)
 
     def encode(caption: str) -> dict[str, torch.Tensor]:
         for encoder in encoders:
             encoder.to(device)
-        told = encode_prompts(pipeline, [caption], device)
-        return {name: value[0].cpu().clone() for name, value in told.items()}
+        embeddings = encode_prompts(pipeline, [caption], device)
+        return {name: value[0].cpu().clone() for name, value in embeddings.items()}
 
-    unique = list(dict.fromkeys(captions))
-    bar = tqdm(unique, "Encoding captions", unit="caption", leave=False)
-    found = {one: _kept(f"text {of_encoders} {one}", lambda one=one: encode(one)) for one in bar}
+    bar = tqdm(list(dict.fromkeys(captions)), "Encoding captions", unit="caption", leave=False)
+    encoded = {text: _cached(f"text {encoder_key} {text}", lambda text=text: encode(text)) for text in bar}
     for encoder in encoders:
         encoder.to("cpu")
-    return found
+    return encoded
 
 
-def digest_of(net: torch.nn.Module) -> str:
-    """Hash of a net's weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(net.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _kept(key: str, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Tensors of the cache, or made and put there."""
+def _cached(key: str, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Tensors of the cache; if they are missing or damaged, made and stored."""
     path = cache_folder() / "text" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
     try:
         return load_file(path)
-    except (OSError, SafetensorError):  # not there, or cut short
-        made = make()
-        save_tensors(made, path)
-        return made
+    except (OSError, SafetensorError):
+        tensors = make()
+        save_tensors(tensors, path)
+        return tensors
 
 
 @lru_cache(maxsize=4)
 def epoch_batches(seed: int, epoch: int, buckets: tuple[Size, ...], batch_size: int) -> list[list[int]]:
-    """The batches of a pass over all pictures, each of one bucket, in random order; together each picture once.
+    """Returns the batches of a pass over all pictures, in random order, each batch from one bucket.
 
-    Batches of a bucket differ in size by one at most, so that none is a small rest.
+    The sizes of a bucket's batches differ by one at most, so that no batch is a small remainder.
+
+    Args:
+        seed: Seed of the order.
+        epoch: Number of the pass, from 0.
+        buckets: Bucket of each picture.
+        batch_size: Largest number of pictures in a batch.
+
+    Returns:
+        Indices of the pictures of each batch.
     """
     rng, batches = np.random.default_rng([seed, 2, epoch]), []
     for bucket in sorted(set(buckets)):
-        places = rng.permutation(np.flatnonzero([one == bucket for one in buckets]))
-        batches += [part.tolist() for part in np.array_split(places, math.ceil(len(places) / batch_size))]
+        indices = rng.permutation([index for index, other in enumerate(buckets) if other == bucket])
+        batches += [part.tolist() for part in np.array_split(indices, math.ceil(len(indices) / batch_size))]
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
 def batch_at(seed: int, index: int, buckets: tuple[Size, ...], batch_size: int) -> list[int]:
-    """Batch `index` (from 0) of endless passes over all pictures: a function of its arguments alone."""
+    """Returns batch `index` (from 0) of endless passes, as `epoch_batches`; depends on its arguments alone."""
     in_epoch = len(epoch_batches(seed, 0, buckets, batch_size))
     return epoch_batches(seed, index // in_epoch, buckets, batch_size)[index % in_epoch]

@@ -1,10 +1,11 @@
-"""Prompts and seeds -> pictures: from a fine-tuned run, or from the base model alone."""
+"""Draws pictures from prompts and seeds, by a fine-tuned run or by a base model."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from cardsynth.cards.grids import card_grid
 from cardsynth.core.runs import read_manifest
 from cardsynth.text.captions import check_captions
 from cardsynth.text.config import TextConfig
-from cardsynth.text.data import digest_of
 from cardsynth.text.model import (
     DRAWN_MULTIPLE,
     DTYPES,
@@ -32,7 +32,8 @@ from cardsynth.text.model import (
     pull_file,
     tokenizers,
 )
-from cardsynth.util.device import resolve_precision
+from cardsynth.util.device import default_device, resolve_precision
+from cardsynth.util.hashing import hash_weights
 from cardsynth.util.settings import load_config
 
 LORA = "pytorch_lora_weights.safetensors"
@@ -40,7 +41,14 @@ LORA = "pytorch_lora_weights.safetensors"
 
 @dataclass(frozen=True)
 class TextDrawing:
-    """How pictures are drawn from prompts; size is (height, width) in pixels, guidance_scale 1 none."""
+    """Options of drawing.
+
+    Attributes:
+        size: (height, width) in pixels.
+        num_inference_steps: Sampler steps of each picture.
+        guidance_scale: Classifier-free guidance; 1: none.
+        negative_prompt: Prompt that guidance leads away from.
+    """
 
     size: tuple[int, int]
     num_inference_steps: int = 30
@@ -50,7 +58,7 @@ class TextDrawing:
 
 @dataclass(frozen=True)
 class PromptedPicture:
-    """A picture drawn from a prompt: uint8 (3, H, W); `withheld` by the safety checker, where it is all black."""
+    """A picture drawn from a prompt: `pixels` uint8 (3, H, W), all black if the safety checker withheld it."""
 
     prompt: str
     seed: int
@@ -60,7 +68,16 @@ class PromptedPicture:
 
 @dataclass(frozen=True)
 class TextModel:
-    """A pipeline to draw with, on its device, and what its run says: name, revision, usual drawing, trigger word."""
+    """A pipeline to draw with.
+
+    Attributes:
+        pipeline: The pipeline, on its device.
+        name: Name of the model.
+        revision: Hash of the weights of the U-Net.
+        drawing: Default options of drawing, from the run's settings.
+        trigger: Word that stands for the cards.
+        mixed_precision: Precision to draw in.
+    """
 
     pipeline: DiffusionPipeline
     name: str
@@ -69,21 +86,13 @@ class TextModel:
     trigger: str = ""
     mixed_precision: str = "no"
 
-    def usual(
-        self,
-        size: tuple[int, int] | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        negative_prompt: str | None = None,
-    ) -> TextDrawing:
-        """How the run draws, but for what is given."""
-        given = {"size": size, "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
-        given |= {"negative_prompt": negative_prompt}
-        return replace(self.drawing, **{name: value for name, value in given.items() if value is not None})
+    def with_options(self, **options: Any) -> TextDrawing:
+        """Returns the model's options of drawing with other values; None keeps the default."""
+        return replace(self.drawing, **{name: value for name, value in options.items() if value is not None})
 
     @property
     def checks_safety(self) -> bool:
-        """Whether a safety checker looks at what is drawn."""
+        """Whether the pipeline has a safety checker."""
         return getattr(self.pipeline, "safety_checker", None) is not None
 
 
@@ -94,42 +103,49 @@ def open_text_model(
     device: str | torch.device | None = None,
     safety_checker: bool = True,
 ) -> TextModel:
-    """The model of a fine-tuned run (folder or Hub id) or of one of its checkpoints, or a plain Stable Diffusion.
+    """Opens a fine-tuned run, one of its checkpoints, or a Stable Diffusion.
 
-    Adapters take their base model from where the run's settings say, or from `base`; a run of method full is a whole
-    pipeline. device: by default the GPU where there is one. Raises TextModelError or HubError where there is no such
-    model.
+    Args:
+        model: Run folder, checkpoint folder, diffusers folder, or id on the Hub.
+        revision: Branch, tag or commit on the Hub.
+        base: Base model of adapters; default: that of the run's settings.
+        device: Device of the nets; default: a GPU if available.
+        safety_checker: Load the model's safety checker, if any.
+
+    Raises:
+        HubError: The model does not exist on the Hub, or the Hub cannot be reached.
+        TextModelError: The model or its base model does not exist, is broken or of another kind.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or default_device())
     precision = resolve_precision("auto", device)
     folder, lora = _find_run(model, revision)
-    run = next((place for place in (folder, folder.parent.parent) if (place / "settings.json").is_file()), None)
+    run = next((path for path in (folder, folder.parent.parent) if (path / "settings.json").is_file()), None)
     config = load_config(run / "settings.json", TextConfig()) if run else None
     if not lora:
         pipeline = open_base(folder, None, DTYPES[precision], safety_checker)
     elif base or config:
-        where = (base, None) if base else (config.base_model, config.base_revision)
-        pipeline = open_base(*where, DTYPES[precision], safety_checker)
+        source = (base, None) if base else (config.base_model, config.base_revision)
+        pipeline = open_base(*source, DTYPES[precision], safety_checker)
         _load_lora(pipeline, folder)
     else:
-        raise TextModelError(f"{model} holds adapters and no settings.json; say which base model they are of: --base")
+        raise TextModelError(f"{model} holds adapters and no settings.json; give their base model: --base")
     pipeline.to(device)
     side = native_side(pipeline)
-    usual = TextDrawing(tuple(read_manifest(run)["size"] if run else (side, side)))
+    drawing = TextDrawing(tuple(read_manifest(run)["size"] if run else (side, side)))
     if config:
-        usual = replace(usual, num_inference_steps=config.num_inference_steps, guidance_scale=config.guidance_scale)
+        drawing = replace(drawing, num_inference_steps=config.num_inference_steps, guidance_scale=config.guidance_scale)
     return TextModel(
         pipeline=pipeline,
         name=folder.resolve().name if Path(model).is_dir() else str(model),
-        revision=digest_of(pipeline.unet)[:12],
-        drawing=usual,
+        revision=hash_weights(pipeline.unet.state_dict())[:12],
+        drawing=drawing,
         trigger=config.trigger if config else "",
         mixed_precision=precision,
     )
 
 
 def _find_run(model: str | Path, revision: str | None) -> tuple[Path, bool]:
-    """The folder of a model on this disk, and whether it holds adapters alone."""
+    """Folder of a model on this disk, and whether it holds adapters only."""
     folder = Path(model).expanduser()
     if not folder.is_dir():
         lora, *_ = (pull_file(str(model), name, revision) for name in (LORA, "settings.json", "manifest.json"))
@@ -138,7 +154,7 @@ def _find_run(model: str | Path, revision: str | None) -> tuple[Path, bool]:
 
 
 def _load_lora(pipeline: DiffusionPipeline, folder: Path) -> None:
-    # It warns of adapters of the U-Net alone, which are the usual ones.
+    # diffusers warns if adapters cover the U-Net only, which is the default here.
     logging.getLogger("diffusers.loaders.lora_base").setLevel(logging.ERROR)
     try:
         pipeline.load_lora_weights(str(folder), weight_name=LORA)
@@ -157,24 +173,36 @@ def draw_pictures(
     mixed_precision: str = "no",
     progress: bool = True,
 ) -> Iterator[PromptedPicture]:
-    """Yield the pictures of all prompts, each from all seeds, one by one, so that none depends on the others.
+    """Draws each prompt from all seeds, one picture at a time, so that no picture depends on the others.
 
-    Same pipeline, prompt, seed and drawing, same picture. mixed_precision: of the U-Net and text encoders; pictures are
-    decoded in the VAE's own precision. What the safety checker withholds is black. Raises ValueError for prompts that
-    are empty or longer than the model reads, negative seeds, and sizes that the model does not draw.
+    A picture depends on pipeline, prompt, seed and drawing alone.
+
+    Args:
+        pipeline: The pipeline, on its device.
+        prompts: Prompts.
+        seeds: Seeds, from 0.
+        drawing: Options of drawing.
+        mixed_precision: Precision of U-Net and text encoders; the VAE decodes in its own.
+        progress: Show a progress bar.
+
+    Yields:
+        Pictures, prompt by prompt.
+
+    Raises:
+        ValueError: A prompt is empty or too long for the model, a seed is negative, or the model cannot draw the size.
     """
     if any(side <= 0 or side % DRAWN_MULTIPLE for side in drawing.size):
         raise ValueError(f"sizes are multiples of {DRAWN_MULTIPLE}, and {drawing.size[0]}x{drawing.size[1]} is not")
     if not all(prompt.strip() for prompt in prompts):
-        raise ValueError("a prompt is empty; say what to draw")
+        raise ValueError("a prompt is empty; describe the picture")
     texts = [*prompts, *filter(None, [drawing.negative_prompt])]
     for problem in check_captions({repr(text): text for text in texts}, tokenizers(pipeline), most_tokens(pipeline)):
         if problem.level == "error":
             raise ValueError(f"the prompt {problem.file[:60]} {problem.reason}; {problem.remedy}")
     if any(seed < 0 for seed in seeds):
         raise ValueError("seeds must be whole numbers from 0")
-    wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
-    for prompt, seed in tqdm(wanted, "Drawing", unit="picture", disable=not progress):
+    pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
+    for prompt, seed in tqdm(pairs, "Drawing", unit="picture", disable=not progress):
         yield _draw(pipeline, prompt, seed, drawing, mixed_precision)
 
 
@@ -184,14 +212,12 @@ def _draw(
 ) -> PromptedPicture:
     device, dtype = pipeline.unet.device, DTYPES[mixed_precision]
     height, width = drawing.size
-    shape = (
-        1,
-        pipeline.unet.config.in_channels,
-        height // pipeline.vae_scale_factor,
-        width // pipeline.vae_scale_factor,
-    )
+    shape = (1, pipeline.unet.config.in_channels, *(side // pipeline.vae_scale_factor for side in drawing.size))
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    usual, pipeline.scheduler = pipeline.scheduler, DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    original, pipeline.scheduler = (
+        pipeline.scheduler,
+        DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config),
+    )
     try:
         with torch.autocast(device.type, dtype) if mixed_precision != "no" else nullcontext():
             latents = pipeline(
@@ -205,7 +231,7 @@ def _draw(
                 output_type="latent",
             ).images
     finally:
-        pipeline.scheduler = usual
+        pipeline.scheduler = original
     vae = pipeline.vae
     scaled = latents.to(vae.dtype) / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
     image, withheld = vae.decode(scaled).sample, [False]
@@ -225,12 +251,26 @@ def write_pictures(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Iterator[tuple[str, PromptedPicture]]:
-    """Draw pictures into a card folder, its captions the prompts; yields each with its file name, once it is written.
+    """Draws pictures into a card folder with the prompts as captions.
 
-    A picture's file name is its seed, in a folder for each prompt where there are several: `prompt_01/000016.png`.
-    Each row of the metadata says how to make it again. What the safety checker withholds is yielded and not written.
-    Raises CardError before anything is drawn where a picture is there, unless `overwrite`, and ValueError as
-    `draw_pictures` does.
+    The file name is the seed, in one folder per prompt if there are several: `prompt_01/000016.png`. The metadata holds
+    all that is needed to draw a picture again. Pictures that the safety checker withholds are not written.
+
+    Args:
+        model: The model.
+        out: Card folder to write.
+        prompts: Prompts.
+        seeds: Seeds of each prompt.
+        drawing: Options of drawing.
+        overwrite: Replace pictures that exist.
+        progress: Show a progress bar.
+
+    Yields:
+        File name and picture, once it is written.
+
+    Raises:
+        CardError: A picture exists already; nothing was drawn.
+        ValueError: A prompt, a seed or the size is unusable, as in `draw_pictures`.
     """
     out, prompts = Path(out), list(dict.fromkeys(prompts))
     folder_of = {prompt: f"prompt_{index:02d}/" if len(prompts) > 1 else "" for index, prompt in enumerate(prompts, 1)}
@@ -240,24 +280,24 @@ def write_pictures(
         raise CardError(
             f"{taken[0]} exists already, as do {len(taken)} of {len(names)}; take other seeds, or overwrite"
         )
-    how = {"num_inference_steps": drawing.num_inference_steps, "guidance_scale": drawing.guidance_scale}
-    how |= {"negative_prompt": drawing.negative_prompt} if drawing.negative_prompt else {}
-    drawn = draw_pictures(model.pipeline, prompts, seeds, drawing, model.mixed_precision, progress)
+    options = {"num_inference_steps": drawing.num_inference_steps, "guidance_scale": drawing.guidance_scale}
+    options |= {"negative_prompt": drawing.negative_prompt} if drawing.negative_prompt else {}
+    pictures = draw_pictures(model.pipeline, prompts, seeds, drawing, model.mixed_precision, progress)
     with CardWriter(out, overwrite) as writer:
-        for picture in drawn:
+        for picture in pictures:
             row = {"file_name": f"{folder_of[picture.prompt]}{picture.seed:06d}.png", "text": picture.prompt}
-            row |= {"seed": picture.seed, "model": model.name, "revision": model.revision, **how}
+            row |= {"seed": picture.seed, "model": model.name, "revision": model.revision, **options}
             if not picture.withheld:
                 writer.add(row, encode_png(pixels_of(picture)))
             yield row["file_name"], picture
 
 
 def pixels_of(picture: PromptedPicture) -> np.ndarray:
-    """A picture as uint8 (H, W, 3)."""
+    """Returns a picture as uint8 (H, W, 3)."""
     return np.ascontiguousarray(picture.pixels.permute(1, 2, 0).numpy())
 
 
 def prompt_grid(pictures: Sequence[PromptedPicture]) -> Image.Image:
-    """Pictures in a row for each prompt, prompts and seeds in the order they come."""
+    """Arranges pictures in one row per prompt, in their order."""
     columns = max(1, len({picture.seed for picture in pictures}))
     return card_grid(torch.stack([picture.pixels for picture in pictures]), columns)

@@ -1,8 +1,8 @@
-"""How good pictures from prompts are: do they fit the prompt (CLIP), are they copies, what is withheld."""
+"""Judges pictures drawn from prompts: CLIP score, near-copies of training pictures, and withheld pictures."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +10,15 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from cardsynth.cards.dataset import read_cards
+from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.cards.fitting import fit_image
 from cardsynth.evaluation.copies import TALLEST, Copying, copying, nearest_in_pixels
 from cardsynth.evaluation.features import TRANSFORMERS
-from cardsynth.evaluation.metrics import NORMAL_95
-from cardsynth.text.data import digest_of
 from cardsynth.text.draw import TextDrawing, TextModel, pixels_of, write_pictures
 from cardsynth.text.model import TextModelError
 from cardsynth.util.files import write_atomically
-from cardsynth.util.intervals import Figure
+from cardsynth.util.hashing import hash_weights
+from cardsynth.util.intervals import Figure, mean_figure
 
 TRIGGER_ONLY, WITH_WORDS = "trigger only", "trigger with other words"
 OTHER_WORDS = (
@@ -28,14 +27,18 @@ OTHER_WORDS = (
     "a {trigger} card back on a wooden table",
     "a pencil drawing of a {trigger} card back",
 )
-FEWEST = 8  # training pictures, by which nearness can be judged
+FEWEST = 8  # training pictures for a search of near-copies
 JUDGEMENT = "judgement.json"
 
 
 class ClipScorer:
-    """CLIP from a folder or the Hub's cache on this disk, which says how well a picture fits a text.
+    """Scores how well a picture fits a text, by CLIP; nothing is downloaded.
 
-    Raises TextModelError where it is not there.
+    Args:
+        model: Folder, or Hub id in the Hub's cache on this disk.
+
+    Raises:
+        TextModelError: The model is not on this disk.
     """
 
     def __init__(self, model: str | Path = TRANSFORMERS["clip"]) -> None:
@@ -49,13 +52,17 @@ class ClipScorer:
                 f"{model} is no CLIP on this disk: `hf download {TRANSFORMERS['clip']}` puts one into the cache, or"
                 " name its folder"
             ) from error
-        self.name = f"{Path(model).name} {digest_of(self._model)[:4]}"
+        self.name = f"{Path(model).name} {hash_weights(self._model.state_dict())[:4]}"
 
     @torch.inference_mode()
     def score(self, pixels: np.ndarray, text: str) -> float:
-        """100 times the cosine of picture, uint8 (H, W, 3), and text, at least 0 (after Hessel et al. 2021, section 3).
+        """Returns 100 times the cosine similarity of picture and text, at least 0 (Hessel et al. 2021, section 3).
 
-        CLIPScore of torchmetrics is the same, averaged over pictures.
+        CLIPScore of torchmetrics is the mean of this over pictures.
+
+        Args:
+            pixels: uint8 (H, W, 3).
+            text: The prompt.
         """
         inputs = self._processor(
             text=[text], images=[Image.fromarray(pixels)], return_tensors="pt", padding=True, truncation=True
@@ -66,9 +73,15 @@ class ClipScorer:
 
 @dataclass(frozen=True)
 class JudgedPicture:
-    """A picture and what is said of it; of one that was withheld, nothing.
+    """A picture with its figures; a withheld picture has none.
 
-    nearest: name of the nearest training picture, at `distance` (root mean square difference in grey levels of 255).
+    Attributes:
+        style: Prompt style.
+        file_name: File in the card folder.
+        withheld: The safety checker withheld it.
+        clip_score: Score of picture and prompt, 0 to 100.
+        nearest: Name of the nearest training picture.
+        distance: Root mean square difference to it, in grey levels of 255.
     """
 
     style: str
@@ -83,10 +96,17 @@ class JudgedPicture:
 
 @dataclass(frozen=True)
 class Judgement:
-    """All pictures that a model drew to be judged, and figures of them.
+    """Pictures of a model and their figures.
 
-    clip_scores: mean of each prompt style with its interval of 95 % (None where nothing could be scored). copies: how
-    near they lie to training pictures, where these were given.
+    Attributes:
+        model: Name of the model.
+        revision: Hash of its weights.
+        drawing: How the pictures were drawn.
+        clip: Name of the CLIP model.
+        checks_safety: The model has a safety checker.
+        pictures: The pictures.
+        clip_scores: Mean CLIP score of each prompt style with its 95% interval; None without scores.
+        copies: Distances to training pictures, if there were any to compare with.
     """
 
     model: str
@@ -99,11 +119,11 @@ class Judgement:
     copies: Copying | None
 
     def withheld(self, style: str) -> int:
-        """How many pictures of a style the safety checker withheld."""
+        """Counts the pictures of a style that the safety checker withheld."""
         return sum(picture.withheld for picture in self.pictures if picture.style == style)
 
     def text(self) -> str:
-        """The figures of each style, and of copies, in a few lines."""
+        """Returns the figures of each style, and of copies, in a few lines."""
         lines = [f"{self.model} ({self.revision}): {len(self.pictures)} pictures, CLIP score by {self.clip or 'none'}"]
         for style, figure in self.clip_scores.items():
             count = sum(picture.style == style for picture in self.pictures)
@@ -121,12 +141,17 @@ class Judgement:
 
 
 def prompt_styles(trigger: str, prompts: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
-    """Prompts of both styles: the trigger alone, and with other words (those given, or four usual ones).
+    """Returns the prompts of both styles: the trigger alone, and the trigger with other words.
 
-    Raises ValueError for an empty trigger.
+    Args:
+        trigger: Word that stands for the cards.
+        prompts: Prompts with other words; empty: four default ones.
+
+    Raises:
+        ValueError: The trigger is empty.
     """
     if not trigger.strip():
-        raise ValueError("the model's trigger word is not known; say it: --trigger")
+        raise ValueError("the model's trigger word is unknown; give it: --trigger")
     others = tuple(prompts) or tuple(prompt.format(trigger=trigger) for prompt in OTHER_WORDS)
     return {TRIGGER_ONLY: (f"a {trigger} card back",), WITH_WORDS: others}
 
@@ -142,61 +167,73 @@ def judge(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Judgement:
-    """Draw each prompt of each style from all seeds, once: what is written to the card folder `out` is what is scored.
+    """Draws each prompt of each style from all seeds, and judges the pictures.
 
-    training: the card folder (or data set on the Hub) whose nearest picture is looked for. Figures go to
-    `judgement.json` in `out` too. Raises what `write_pictures` raises, and CardError for training pictures that cannot
-    be read.
+    Args:
+        model: The model.
+        styles: Prompts by style.
+        seeds: Seeds of each prompt.
+        out: Card folder to write, with the figures in `judgement.json`.
+        drawing: How to draw.
+        training: Card folder, or data set on the Hub, to search for near-copies.
+        scorer: CLIP; None: no scores.
+        overwrite: Replace pictures that exist.
+        progress: Show a progress bar.
+
+    Raises:
+        CardError: A picture exists already, or the training pictures cannot be read.
+        ValueError: A prompt, a seed or the size is unusable.
     """
     style_of = {prompt: style for style, prompts in styles.items() for prompt in prompts}
-    small = _small(drawing.size)
-    known = read_cards(training, small, portrait=False, use_masks=False, use_labels=False) if training else None
-    drawn, seen = [], []
+    small, judged, drawn = _small(drawing.size), [], []
+    reference = read_cards(training, small, portrait=False, use_masks=False, use_labels=False) if training else None
     for name, picture in write_pictures(model, out, list(style_of), seeds, drawing, overwrite, progress):
-        pixels = pixels_of(picture)
-        score = scorer.score(pixels, picture.prompt) if scorer and not picture.withheld else None
-        drawn.append((name, picture.prompt, picture.seed, picture.withheld, score))
+        score = None
         if not picture.withheld:
-            seen.append(fit_image(Image.fromarray(pixels), small, portrait=False).transpose(2, 0, 1))
-    copies = None
-    if known is not None and len(known) >= FEWEST and seen:
-        found = nearest_in_pixels(torch.from_numpy(np.stack(seen)), known.pixels, progress=False)
-        usual = nearest_in_pixels(known.pixels[::2], known.pixels[1::2], progress=False)
-        copies = copying(found, usual, "grey levels")
-    nearest = iter(zip(copies.nearest, copies.distance, strict=True) if copies else ())
-    pictures = []
-    for name, prompt, seed, withheld, score in drawn:
-        index, distance = next(nearest, (None, None)) if not withheld else (None, None)
-        close = known.names[index] if index is not None else None
-        pictures.append(JudgedPicture(style_of[prompt], prompt, seed, name, withheld, score, close, distance))
-    scores = {style: _mean([p.clip_score for p in pictures if p.style == style]) for style in styles}
-    judged = Judgement(
+            pixels = pixels_of(picture)
+            score = scorer.score(pixels, picture.prompt) if scorer else None
+            drawn.append(fit_image(Image.fromarray(pixels), small, portrait=False).transpose(2, 0, 1))
+        style = style_of[picture.prompt]
+        judged.append(JudgedPicture(style, picture.prompt, picture.seed, name, picture.withheld, score))
+    copies = _find_copies(drawn, reference)
+    if copies:
+        nearest = iter(zip(copies.nearest, copies.distance, strict=True))
+        for position, picture in enumerate(judged):
+            if not picture.withheld:
+                index, distance = next(nearest)
+                judged[position] = replace(picture, nearest=reference.names[index], distance=distance)
+    scores = {style: [picture.clip_score for picture in judged if picture.style == style] for style in styles}
+    judgement = Judgement(
         model=model.name,
         revision=model.revision,
         drawing=drawing,
         clip=scorer.name if scorer else None,
         checks_safety=model.checks_safety,
-        pictures=pictures,
-        clip_scores=scores,
+        pictures=judged,
+        clip_scores={style: _mean_score(values) for style, values in scores.items()},
         copies=copies,
     )
-    write_atomically(Path(out) / JUDGEMENT, (json.dumps(asdict(judged), indent=2) + "\n").encode())
-    return judged
+    write_atomically(Path(out) / JUDGEMENT, (json.dumps(asdict(judgement), indent=2) + "\n").encode())
+    return judgement
 
 
 def _small(size: tuple[int, int]) -> tuple[int, int]:
-    """A size of the same shape, at which copies are looked for."""
+    """Size of the same aspect ratio at which near-copies are searched for."""
     zoom = min(1.0, TALLEST / size[0])
     return round(size[0] * zoom), max(8, round(size[1] * zoom))
 
 
-def _mean(scores: Sequence[float | None]) -> Figure | None:
-    """Mean of scores with its interval of 95 %, by the normal distribution; of one score the whole range."""
-    known = np.array([score for score in scores if score is not None])
-    if not len(known):
+def _find_copies(drawn: list[np.ndarray], reference: Cards | None) -> Copying | None:
+    """Compares pictures, each uint8 (3, H, W), with training pictures; None if there are too few to compare."""
+    if reference is None or len(reference) < FEWEST or not drawn:
         return None
-    mean = float(known.mean())
-    if len(known) == 1:
-        return Figure(mean, 0.0, 100.0)
-    reach = NORMAL_95 * float(known.std(ddof=1)) / len(known) ** 0.5
-    return Figure(mean, max(0.0, mean - reach), min(100.0, mean + reach))
+    distances = nearest_in_pixels(torch.from_numpy(np.stack(drawn)), reference.pixels, progress=False)
+    held_out = nearest_in_pixels(reference.pixels[::2], reference.pixels[1::2], progress=False)
+    return copying(distances, held_out, "grey levels")
+
+
+def _mean_score(scores: Sequence[float | None]) -> Figure | None:
+    known = [score for score in scores if score is not None]
+    if len(known) < 2:
+        return Figure(known[0], 0.0, 100.0) if known else None
+    return mean_figure(known).within(0.0, 100.0)

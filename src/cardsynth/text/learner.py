@@ -33,31 +33,43 @@ TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 @dataclass(frozen=True)
 class Encoded:
-    """Pictures as the U-Net learns them: mean and deviation of latents (2, C, h, w), captions, buckets (height, width).
+    """Encoded training pictures.
 
-    told: what each caption says to the U-Net; empty where the text encoder is trained, and asked anew at each step.
+    Attributes:
+        latents: Mean and standard deviation of the latents of each picture, float32 (2, C, h, w).
+        captions: Captions.
+        buckets: Buckets (height, width) in pixels.
+        embeddings: Embeddings by caption, as of `encode_captions`; empty if the text encoder is trained, so that each
+            step encodes its captions.
     """
 
     latents: list[torch.Tensor]
     captions: tuple[str, ...]
     buckets: tuple[tuple[int, int], ...]
-    told: dict[str, dict[str, torch.Tensor]]
+    embeddings: dict[str, dict[str, torch.Tensor]]
 
 
 def add_adapters(pipeline: DiffusionPipeline, rank: int, text_encoder: bool = False, seed: int = 0) -> None:
-    """Give the U-Net, and on demand the text encoders, trainable adapters of scale 1, which change nothing at first."""
+    """Adds trainable adapters of scale 1 to a pipeline, which have no effect before training.
+
+    Args:
+        pipeline: The base model.
+        rank: Rank of the adapters.
+        text_encoder: Add adapters to the text encoders too, not only to the U-Net.
+        seed: Seed of the initial weights.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for name, part in {"unet": pipeline.unet, **(text_encoders(pipeline) if text_encoder else {})}.items():
             layers = UNET_LAYERS if name == "unet" else TEXT_LAYERS
-            # Scale is alpha / rank: at 1, no program that loads the file can get it wrong.
+            # The scale is alpha / rank; programs that ignore alpha assume 1.
             part.add_adapter(
                 LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers), init_lora_weights="gaussian")
             )
 
 
 def save_adapters(pipeline: DiffusionPipeline, folder: Path) -> None:
-    """Write `pytorch_lora_weights.safetensors`, which `load_lora_weights` of plain diffusers opens."""
+    """Writes `pytorch_lora_weights.safetensors`, which `load_lora_weights` of diffusers opens."""
     parts = {"unet": pipeline.unet, **text_encoders(pipeline)}
     layers = {
         f"{name}_lora_layers": convert_state_dict_to_diffusers(get_peft_model_state_dict(part))
@@ -75,7 +87,7 @@ class TextLearner:
         accelerator: device and precision.
         pipeline: the base model.
         pictures: the pictures to learn from.
-        prior: pictures of what the base model shall not forget.
+        prior: pictures drawn by the base model, for prior preservation.
         prompts: validation prompts.
         drawing: how the validation prompts are drawn.
     """
@@ -131,7 +143,7 @@ class TextLearner:
 
     @property
     def pictures_per_step(self) -> int:
-        """Pictures of one optimiser step, the preserved ones left out."""
+        """Number of pictures of one optimiser step, without those of the prior."""
         return self.config.train_batch_size * self.config.gradient_accumulation_steps
 
     def optimise(self, step: int) -> torch.Tensor:
@@ -202,17 +214,17 @@ class TextLearner:
 
     @torch.no_grad()
     def loss_of_step(self, step: int) -> float:
-        """The loss that step `step` would have, without taking it."""
+        """Returns the loss that step `step` would have, without taking it."""
         return sum(loss.item() for loss in self._losses(step, backward=False))
 
     def _losses(self, step: int, backward: bool) -> Iterator[torch.Tensor]:
-        """The step's losses, which add up to its own, each gone backward where that is wanted."""
+        """Yields the losses of parts of a step, which add up to its loss; `backward` adds up their gradients."""
         config, accumulated = self.config, self.config.gradient_accumulation_steps
         seed = int(np.random.SeedSequence([config.seed, 1, step]).generate_state(1, np.uint64)[0] >> 1)
         generator = torch.Generator(self.device).manual_seed(seed)
-        sets = [(self._pictures, 1.0)] + ([(self._prior, config.prior_weight)] if self._prior else [])
+        weighted = [(self._pictures, 1.0)] + ([(self._prior, config.prior_weight)] if self._prior else [])
         for index in range(step * accumulated, (step + 1) * accumulated):
-            for pictures, weight in sets:
+            for pictures, weight in weighted:
                 batch = batch_at(config.seed, index, pictures.buckets, config.train_batch_size)
                 loss_of = self._loss_of(pictures, batch, generator, weight / accumulated)
                 for start in range(0, len(batch), self.micro_batch):
@@ -236,22 +248,22 @@ class TextLearner:
 
         def loss_of(part: slice) -> torch.Tensor:
             with self.accelerator.autocast():
-                conditions = unet_conditions(self._told(pictures, captions[part]), pictures.buckets[batch[0]])
+                conditions = unet_conditions(self._embeddings(pictures, captions[part]), pictures.buckets[batch[0]])
                 model_output = unet(noisy_latents[part], timesteps[part], **conditions).sample
             errors = (model_output.float() - target[part]).square().mean(dim=(1, 2, 3))
             return weight * errors.sum() / len(batch)
 
         return loss_of
 
-    def _told(self, pictures: Encoded, captions: list[str]) -> dict[str, torch.Tensor]:
-        if not pictures.told:
+    def _embeddings(self, pictures: Encoded, captions: list[str]) -> dict[str, torch.Tensor]:
+        if not pictures.embeddings:
             return encode_prompts(self.pipeline, captions, self.device)
-        told = [pictures.told[caption] for caption in captions]
-        return {name: torch.stack([one[name] for one in told]).to(self.device) for name in told[0]}
+        encoded = [pictures.embeddings[caption] for caption in captions]
+        return {name: torch.stack([values[name] for values in encoded]).to(self.device) for name in encoded[0]}
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The averaged weights in the place of the trained ones, where there are such, for a while."""
+        """Replaces the trained weights by their average, if there is one, within the context."""
         if self.average is None:
             yield
             return

@@ -1,4 +1,4 @@
-"""The qualitative log of text-to-card models: a row a judged picture, with a remark that a person fills in."""
+"""The qualitative log of text-to-card models: one row per judged picture, with a remark by a person."""
 
 from pathlib import Path
 
@@ -10,33 +10,41 @@ COLUMNS = ("model", "revision", "style", "prompt", "seed", "steps", "guidance", 
 COLUMNS += ("nearest", "distance", "remark")
 
 
-def add_to_log(path: str | Path, found: Judgement) -> int:
-    """Add what was judged to a CSV, as `remarks.add_rows` does; returns the number of new rows.
+def add_to_log(path: str | Path, judgement: Judgement) -> int:
+    """Adds judged pictures to a CSV file; existing rows, with their remarks and further columns, stay as they are.
 
-    A picture that has its row gets no second one. Raises CardError for a file that is no such log.
+    Args:
+        path: The CSV file.
+        judgement: The pictures.
+
+    Returns:
+        Number of new rows; a picture that has a row is not added again.
+
+    Raises:
+        ValueError: The file is no such log.
     """
-    return add_rows(path, COLUMNS, KEY, _rows_of(found))
-
-
-def _rows_of(found: Judgement) -> list[dict[str, str]]:
-    return [
-        {
-            "model": found.model,
-            "revision": found.revision,
+    shared = {
+        "model": judgement.model,
+        "revision": judgement.revision,
+        "steps": str(judgement.drawing.num_inference_steps),
+        "guidance": f"{judgement.drawing.guidance_scale:g}",
+        "remark": "",
+    }
+    rows = [
+        shared
+        | {
             "style": picture.style,
             "prompt": picture.prompt,
             "seed": str(picture.seed),
-            "steps": str(found.drawing.num_inference_steps),
-            "guidance": f"{found.drawing.guidance_scale:g}",
             "picture": picture.file_name,
             "withheld": "yes" if picture.withheld else "",
             "clip_score": _number(picture.clip_score),
             "nearest": picture.nearest or "",
             "distance": _number(picture.distance),
-            "remark": "",
         }
-        for picture in found.pictures
+        for picture in judgement.pictures
     ]
+    return add_rows(path, COLUMNS, KEY, rows)
 
 
 def _number(value: float | None) -> str:

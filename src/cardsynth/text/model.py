@@ -1,4 +1,4 @@
-"""Pretrained Stable Diffusion: opened from a folder or the Hub, and what fine-tuning asks of it."""
+"""Opens a pretrained Stable Diffusion from a folder or the Hub, and reads the properties that fine-tuning needs."""
 
 import json
 import math
@@ -15,12 +15,12 @@ from cardsynth.hub.push_pull import HubError, ask_hub
 from cardsynth.text.config import BASE_MODEL
 
 KINDS = {kind.__name__: kind for kind in (StableDiffusionPipeline, StableDiffusionXLPipeline)}
-DRAWN_MULTIPLE = 8  # of heights and widths that diffusers' pipelines draw
+DRAWN_MULTIPLE = 8  # heights and widths of diffusers' pipelines are multiples of it
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class TextModelError(RuntimeError):
-    """A base model that is missing, closed or of another kind: says which, and what to do."""
+    """A base model that is missing, gated, broken or of another kind; the message names it and the remedy."""
 
 
 def open_base(
@@ -29,20 +29,24 @@ def open_base(
     dtype: torch.dtype = torch.float32,
     safety_checker: bool = False,
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
-    """The pipeline of a diffusers folder or Hub id of Stable Diffusion 1.x, 2.x or XL, on the CPU, nothing trainable.
+    """Opens Stable Diffusion 1.x, 2.x or XL on the CPU, with all weights frozen.
 
-    dtype: of all its nets but the VAE, which stays in float32, for XL's fails in float16. safety_checker: load it too,
-    where the model has one. Raises TextModelError where there is no such model, none of this kind, or a broken one.
+    Args:
+        model: diffusers folder, or id on the Hub.
+        revision: Branch, tag or commit on the Hub.
+        dtype: Precision of the nets. The VAE stays in float32, as that of XL overflows in float16.
+        safety_checker: Load the model's safety checker, if any.
+
+    Raises:
+        TextModelError: The model does not exist, is broken or of another kind.
     """
     folder = find_base(model, revision)
     kind = KINDS[_index(folder)["_class_name"]]
-    without = {} if safety_checker else {"safety_checker": None, "requires_safety_checker": False}
-    if kind is StableDiffusionXLPipeline:
-        without = {}
+    options = {"dtype": {"vae": torch.float32, "default": dtype}, "use_safetensors": True}
+    if kind is StableDiffusionPipeline and not safety_checker:
+        options |= {"safety_checker": None, "requires_safety_checker": False}
     try:
-        pipeline = kind.from_pretrained(
-            folder, dtype={"vae": torch.float32, "default": dtype}, use_safetensors=True, **without
-        )
+        pipeline = kind.from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TextModelError(f"{model} cannot be loaded ({reason}); download or copy it again") from error
@@ -54,21 +58,26 @@ def open_base(
 
 
 def find_base(model: str | Path, revision: str | None = None) -> Path:
-    """The folder of a base model on this disk: its own, or that of the Hub's cache, downloaded where it must be.
+    """Returns the folder of a base model, downloaded into the Hub's cache if necessary.
 
-    Raises TextModelError as `open_base` does.
+    Args:
+        model: diffusers folder, or id on the Hub.
+        revision: Branch, tag or commit on the Hub.
+
+    Raises:
+        TextModelError: The model does not exist, is incomplete or of another kind.
     """
     folder = Path(model).expanduser()
     if folder.is_file():
         raise TextModelError(
-            f"{model} is one file, and a diffusers folder is wanted; turn it into one:"
+            f"{model} is one file, not a diffusers folder; convert it:"
             " StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
         )
     if not folder.is_dir():
         folder = _pull(str(model), revision)
-    found = _index(folder).get("_class_name")
-    if found not in KINDS:
-        raise TextModelError(f"{model} is a {found}; text to card takes Stable Diffusion 1.x, 2.x or XL, as diffusers")
+    kind = _index(folder).get("_class_name")
+    if kind not in KINDS:
+        raise TextModelError(f"{model} is a {kind}; text to card takes Stable Diffusion 1.x, 2.x or XL, as diffusers")
     parts = [name for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if not (folder / name).is_dir()]
     if parts:
         raise TextModelError(f"{model} is not complete: it lacks {', '.join(parts)}; download or copy it again")
@@ -89,9 +98,18 @@ def _pull(repo_id: str, revision: str | None) -> Path:
 
 
 def pull_file(repo_id: str, name: str, revision: str | None = None) -> Path | None:
-    """A file of a model on the Hub, downloaded into its cache; None where the model has no such file.
+    """Downloads a file of a model on the Hub into its cache.
 
-    Raises HubError where there is no such model, or the Hub cannot be asked.
+    Args:
+        repo_id: Id of the model.
+        name: Path of the file in the repository.
+        revision: Branch, tag or commit.
+
+    Returns:
+        The file in the cache; None if the model has no such file.
+
+    Raises:
+        HubError: The model does not exist, or the Hub cannot be reached.
     """
 
     def download(token: str | None) -> Path | None:
@@ -123,59 +141,68 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def text_encoders(pipeline: DiffusionPipeline) -> dict[str, torch.nn.Module]:
-    """The text encoders of a pipeline by name: one, or two of XL."""
+    """Returns the text encoders of a pipeline by name: one, or two for XL."""
     names = ("text_encoder", "text_encoder_2")
     return {name: getattr(pipeline, name) for name in names if getattr(pipeline, name, None) is not None}
 
 
 def tokenizers(pipeline: DiffusionPipeline) -> list[Any]:
-    """The tokenizers of a pipeline: one, or two of XL."""
+    """Returns the tokenizers of a pipeline: one, or two for XL."""
     names = ("tokenizer", "tokenizer_2")
     return [getattr(pipeline, name) for name in names if getattr(pipeline, name, None) is not None]
 
 
 def most_tokens(pipeline: DiffusionPipeline) -> int:
-    """How many tokens of a caption all its text encoders read."""
+    """Returns the number of tokens that all text encoders of a pipeline read."""
     return min(encoder.config.max_position_embeddings for encoder in text_encoders(pipeline).values())
 
 
 def pixel_multiple(pipeline: DiffusionPipeline) -> int:
-    """What heights and widths must be multiples of, in pixels, so that each level of VAE and U-Net halves exactly."""
+    """Returns the number of pixels that must divide heights and widths, for VAE and U-Net to halve them exactly."""
     halved = pipeline.vae_scale_factor * 2 ** (len(pipeline.unet.config.block_out_channels) - 1)
     return math.lcm(halved, DRAWN_MULTIPLE)
 
 
 def native_side(pipeline: DiffusionPipeline) -> int:
-    """Side of the square that the model was made for, in pixels."""
+    """Returns the side in pixels of the square pictures that the model was trained on."""
     side = pipeline.unet.config.sample_size
     return pipeline.vae_scale_factor * (side if isinstance(side, int) else max(side))
 
 
 def training_schedule(pipeline: DiffusionPipeline) -> DDPMScheduler:
-    """The noise schedule that the model was trained with, its prediction type included."""
+    """Returns the noise schedule that the model was trained with, including the prediction type."""
     return DDPMScheduler.from_config(pipeline.scheduler.config)
 
 
 def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], device: torch.device) -> dict[str, torch.Tensor]:
-    """What the U-Net is told of prompts: `prompt_embeds` (B, T, D), and of XL also `pooled` (B, P).
+    """Encodes prompts for the U-Net.
 
-    The text encoders must lie on the device.
+    Args:
+        pipeline: The base model.
+        prompts: Prompts.
+        device: Device of the text encoders.
+
+    Returns:
+        `prompt_embeds` (B, T, D), and for XL also `pooled` (B, P).
     """
-    found = pipeline.encode_prompt(
-        prompts, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
-    )  # prompt, negative prompt; of XL also pooled prompt, pooled negative prompt
-    return {"prompt_embeds": found[0]} | ({"pooled": found[2]} if len(found) == 4 else {})
+    # Prompt and negative prompt; for XL also pooled prompt and pooled negative prompt.
+    encoded = pipeline.encode_prompt(prompts, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False)
+    return {"prompt_embeds": encoded[0]} | ({"pooled": encoded[2]} if len(encoded) == 4 else {})
 
 
-def unet_conditions(told: dict[str, torch.Tensor], size: tuple[int, int]) -> dict[str, Any]:
-    """Keyword arguments of the U-Net for encoded prompts and a picture of (height, width) pixels.
+def unet_conditions(embeddings: dict[str, torch.Tensor], size: tuple[int, int]) -> dict[str, Any]:
+    """Returns the keyword arguments of the U-Net for encoded prompts.
 
-    XL is told the size that is drawn, no crop and no other size of the original (Podell et al. 2023, section 2.2), as
-    its pipeline says when it draws.
+    XL is conditioned on the size of the picture, as its original size too, and on no crop (Podell et al. 2023,
+    section 2.2); its pipeline does the same when it draws.
+
+    Args:
+        embeddings: As of `encode_prompts`.
+        size: (height, width) of the picture in pixels.
     """
-    conditions: dict[str, Any] = {"encoder_hidden_states": told["prompt_embeds"]}
-    if "pooled" in told:
-        sizes = torch.tensor([[*size, 0, 0, *size]], device=told["pooled"].device, dtype=told["pooled"].dtype)
-        sizes = sizes.expand(len(told["pooled"]), -1)
-        conditions["added_cond_kwargs"] = {"text_embeds": told["pooled"], "time_ids": sizes}
+    conditions: dict[str, Any] = {"encoder_hidden_states": embeddings["prompt_embeds"]}
+    if "pooled" in embeddings:
+        pooled = embeddings["pooled"]
+        sizes = torch.tensor([[*size, 0, 0, *size]], device=pooled.device, dtype=pooled.dtype)
+        conditions["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": sizes.expand(len(pooled), -1)}
     return conditions

@@ -14,7 +14,7 @@ from cardsynth.core.runs import RunError, check_resumable, is_run, start_run
 from cardsynth.core.safeguards import fitting_memory
 from cardsynth.core.trainer import Trainer
 from cardsynth.text.config import TextConfig
-from cardsynth.text.data import CaptionedPictures, digest_of, encode_captions, encode_pictures, read_captioned
+from cardsynth.text.data import CaptionedPictures, encode_captions, encode_pictures, read_captioned
 from cardsynth.text.divergence import DivergenceMonitor
 from cardsynth.text.draw import TextDrawing, draw_pictures, pixels_of
 from cardsynth.text.kind import text_kind
@@ -22,6 +22,7 @@ from cardsynth.text.learner import Encoded, TextLearner
 from cardsynth.text.model import DTYPES, open_base
 from cardsynth.util.device import build_accelerator
 from cardsynth.util.environment import describe_environment
+from cardsynth.util.hashing import hash_weights
 
 
 def train_text(
@@ -55,7 +56,7 @@ def train_text(
     precision = accelerator.mixed_precision
     pipeline = open_base(config.base_model, config.base_revision, DTYPES[precision])
     pictures = read_captioned(source, pipeline, config.resolution, config.fit)
-    prompts = config.validation_prompts or _usual_prompts(config.trigger, pictures.captions)
+    prompts = config.validation_prompts or _default_prompts(config.trigger, pictures.captions)
     size = next(iter(pictures.bucket_counts))
     drawing = TextDrawing(size, config.num_inference_steps, config.guidance_scale)
     manifest = _build_manifest(config, pipeline, pictures, prompts, drawing)
@@ -65,7 +66,7 @@ def train_text(
         start_run(run, config, manifest, overwrite)
     device, prior = accelerator.device, None
     with fitting_memory(run, 1, "take a smaller resolution"):
-        # Encoded before the net gets what is trained.
+        # Encode before the net gets trainable adapters.
         if config.prior_prompt:
             prior = _encode(config, pipeline, _draw_prior(config, pipeline, run, drawing, device, precision), device)
         encoded = _encode(config, pipeline, pictures, device)
@@ -85,7 +86,7 @@ def _build_manifest(
     return {
         **text_kind(config, drawing.size),
         "base_model": config.base_model,
-        "base_weights": digest_of(pipeline.unet)[:12],
+        "base_weights": hash_weights(pipeline.unet.state_dict())[:12],
         "trigger": config.trigger,
         "size": list(drawing.size),
         "validation_prompts": list(prompts),
@@ -121,7 +122,7 @@ def _draw_prior(
     device: torch.device,
     precision: str,
 ) -> CaptionedPictures:
-    """Draws what shall be preserved with the base model, once, into the run's `prior/`."""
+    """Draws pictures for prior preservation by the base model, once, into the run's `prior/`."""
     folder, prompt = run / "prior", config.prior_prompt
     seeds = [seed for seed in range(config.prior_images) if not (folder / f"{seed:06d}.png").is_file()]
     pipeline.to(device)
@@ -133,7 +134,7 @@ def _draw_prior(
     return read_captioned(folder, pipeline, config.resolution, config.fit)
 
 
-def _usual_prompts(trigger: str, captions: tuple[str, ...]) -> tuple[str, ...]:
+def _default_prompts(trigger: str, captions: tuple[str, ...]) -> tuple[str, ...]:
     """The trigger alone, and two captions of the training pictures."""
     examples = dict.fromkeys((captions[0], captions[len(captions) // 2]))
     return (f"a {trigger} card back", *examples)

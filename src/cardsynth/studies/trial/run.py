@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import CardError
 from cardsynth.finder.figures import plain_figures
-from cardsynth.finder.train import damage_classes, train_finder
+from cardsynth.finder.train import damage_classes, fit_finder
 from cardsynth.studies.folder import check_same, read_settings, run_jobs, write_json
 from cardsynth.studies.trial.arms import Sources, cards_of_arm, make_cards, train_generator
 from cardsynth.studies.trial.config import ARMS, FILTERED_FROM, GENERATED, TrialConfig
@@ -167,7 +167,7 @@ def _run_job(job: Job, config: TrialConfig, data: TrialData, out: Path) -> None:
     sources = Sources(real, data.clean, data.drawn)
     cards, synthetic = cards_of_arm(ARMS[job.arm], sources, by_kind, job.ratio * len(real))
     labels = damage_classes(data.real)
-    finder = train_finder(replace(config.finder, seed=job.draw.number), cards, synthetic, labels, progress=False)
+    finder = fit_finder(replace(config.finder, seed=job.draw.number), cards, synthetic, labels, progress=False)
     figures = plain_figures(finder, data.test)
     result = {"arm": job.arm, "count": job.draw.count, "ratio": job.ratio, "draw": job.draw.number, **figures}
     write_json(out / RESULTS / job.file, result, indent=None)
