@@ -54,7 +54,9 @@ class Bench:
         warm_up = min(100, steps // 10)
         self.config = get_preset("demo").replace(max_train_steps=steps, lr_warmup_steps=warm_up, **rare)
 
-    def drawn(self, name: str, count: int, seed: int, classes: tuple[str, ...], severities=(1.0,)) -> Cards:
+    def drawn(
+        self, name: str, count: int, seed: int, classes: tuple[str, ...], severities: tuple[float, ...] = (1.0,)
+    ) -> Cards:
         """Cards of the demo's style; the severities take turns, by blocks."""
         folder = self.work / name
         if not folder.is_dir():
@@ -70,7 +72,7 @@ class Bench:
         drive_training(config, cards, self.work / name, resume=True)
         return load_model(self.work / name)
 
-    def fresh(self, name: str, count: int, later: int = 0, severities=(1.0,)) -> Cards:
+    def fresh(self, name: str, count: int, later: int = 0, severities: tuple[float, ...] = (1.0,)) -> Cards:
         """Cards of all classes alike that no model saw."""
         return self.drawn(name, count, FRESH_SEED + later, CLASSES, severities)
 

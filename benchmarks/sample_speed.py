@@ -7,6 +7,7 @@ import statistics
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cardsynth  # noqa: F401
 
@@ -73,7 +74,7 @@ class LabelledNet(UNet2DModel):
 
     labels: torch.Tensor
 
-    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, **others):
+    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, **others: Any) -> Any:
         """The net's output for noisy images, of the fixed classes."""
         return super().forward(sample, timestep, class_labels=self.labels, **others)
 

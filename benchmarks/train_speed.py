@@ -76,7 +76,7 @@ def peer_steps(folder: Path, precision: str) -> Callable[[int], None]:
             super().__init__()
             self.unet = tutorial.tutorial_net(SIZE, tutorial.SMALL_NET)
 
-        def forward(self, images, timesteps, _):
+        def forward(self, images: torch.Tensor, timesteps: torch.Tensor, _: object) -> torch.Tensor:
             return self.unet(images, timesteps).sample
 
     trainer = Trainer(

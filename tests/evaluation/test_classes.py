@@ -6,7 +6,7 @@ import torch
 from cardsynth.cards.dataset import Cards, stack_cards
 from cardsynth.evaluation.classes import GRID, class_figures, train_vector_classifier
 from cardsynth.render.draw import draw_cards
-from cardsynth.util.intervals import TooFewSamples
+from cardsynth.util.intervals import TooFewSamplesError
 
 
 def test_figures_by_hand():
@@ -45,7 +45,7 @@ def test_settings_are_not_chosen_on_what_cannot_be_learnt():
 
 def test_too_few_cards_are_refused():
     cards = stack_cards(draw_cards(15, (40, 32), seed=0, workers=1))
-    with pytest.raises(TooFewSamples, match="four cards of each"):
+    with pytest.raises(TooFewSamplesError, match="four cards of each"):
         train_vector_classifier(cards)
-    with pytest.raises(TooFewSamples, match="two classes"):
+    with pytest.raises(TooFewSamplesError, match="two classes"):
         train_vector_classifier(Cards(cards.pixels, torch.zeros(15, dtype=torch.long), ("A",)))

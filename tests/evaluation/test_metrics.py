@@ -16,7 +16,7 @@ from cardsynth.evaluation.metrics import (
     manifold,
     verdict,
 )
-from cardsynth.util.intervals import NORMAL_95, Figure, TooFewSamples
+from cardsynth.util.intervals import NORMAL_95, Figure, TooFewSamplesError
 
 
 def normal(count, features=8, seed=0, shift=0.0, spread=1.0):
@@ -174,11 +174,11 @@ def test_noise_costs_precision_and_a_narrow_set_costs_recall():
 
 
 def test_too_few_cards_are_refused_with_the_number_that_it_takes():
-    with pytest.raises(TooFewSamples, match="8 features requires 16 cards on each side, and there are 15 and 100"):
+    with pytest.raises(TooFewSamplesError, match="8 features requires 16 cards on each side, and there are 15 and 100"):
         frechet_distance(normal(15), normal(100))
-    with pytest.raises(TooFewSamples, match="KID requires 40 cards on each side, and there are 39 and 90"):
+    with pytest.raises(TooFewSamplesError, match="KID requires 40 cards on each side, and there are 39 and 90"):
         kernel_distance(normal(39), normal(90))
-    with pytest.raises(TooFewSamples, match="neighbourhoods of 5 require 40 cards"):
+    with pytest.raises(TooFewSamplesError, match="neighbourhoods of 5 require 40 cards"):
         manifold(normal(39), normal(90))
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 from cardsynth.util.intervals import (
     NORMAL_95,
     Figure,
-    TooFewSamples,
+    TooFewSamplesError,
     critical_value,
     jackknife,
     mean_figure,
@@ -34,7 +34,7 @@ def test_missing_values_are_left_out_of_a_mean():
     figure = mean_figure(torch.tensor([1.0, 3.0, torch.nan]))
     assert figure.value == 2
     assert figure.high - figure.value == pytest.approx(1.96 * 2**0.5 / 2**0.5)
-    with pytest.raises(TooFewSamples, match="at least two values, and there are 1"):
+    with pytest.raises(TooFewSamplesError, match="at least two values, and there are 1"):
         mean_figure([0.5, np.nan])
 
 
@@ -61,7 +61,7 @@ def test_shares_equal_scipys_wilson_interval():
         figure = share_figure(count, total)
         assert figure.value == count / total
         assert (figure.low, figure.high) == pytest.approx((known.low, known.high), abs=1e-12)
-    with pytest.raises(TooFewSamples, match="at least one sample"):
+    with pytest.raises(TooFewSamplesError, match="at least one sample"):
         share_figure(0, 0)
 
 

@@ -90,7 +90,7 @@ class TrainedModel:
         """The numbers that cards of this model can be asked for."""
         return Dials(self.name, self.config.conditions, self.number_ranges)
 
-    def drawer(self, sampling: SamplingConfig | None = None, *, compile: bool = False, **changes: Any) -> Drawer:
+    def drawer(self, sampling: SamplingConfig | None = None, *, compile: bool = False, **changes: Any) -> Drawer:  # noqa: A002
         """Prepares sampling; see `resolve_sampling` for the settings.
 
         Args:

@@ -40,10 +40,14 @@ class CardModel(Protocol):
     has_mask: bool
 
     @property
-    def net(self) -> torch.nn.Module: ...
+    def net(self) -> torch.nn.Module:
+        """The net that is sampled."""
+        ...
 
     @property
-    def dials(self) -> Dials: ...
+    def dials(self) -> Dials:
+        """The numbers that cards can be asked for."""
+        ...
 
     def drawer(self, sampling: SamplingConfig | None = None, **options: Any) -> Drawer:
         """Prepares sampling; raises ValueError for settings that the model does not take."""

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from cardsynth.cards.dataset import Cards
-from cardsynth.util.intervals import Figure, TooFewSamples, share_figure
+from cardsynth.util.intervals import Figure, TooFewSamplesError, share_figure
 
 GRID = {"svc__C": (1, 10, 100), "svc__gamma": ("scale", 0.001, 0.01, 0.1)}  # of the published classifier
 SVC_HEIGHT = 20  # pixels; cards are reduced to this height
@@ -57,7 +57,7 @@ def class_figures(
         label_names: Names of the classes.
 
     Raises:
-        TooFewSamples: There are no cards.
+        TooFewSamplesError: There are no cards.
     """
     accuracy = share_figure(int((labels == predicted).sum()), len(labels))
     confusion = confusion_matrix(labels.numpy(), predicted.numpy(), labels=range(len(label_names)))
@@ -114,12 +114,12 @@ def train_vector_classifier(cards: Cards, seed: int = 0) -> VectorClassifier:
         seed: Seed of the sample and of the split.
 
     Raises:
-        TooFewSamples: There are fewer than two classes, or fewer than four cards in a class.
+        TooFewSamplesError: There are fewer than two classes, or fewer than four cards in a class.
     """
     counts = torch.bincount(cards.labels)
     counts = counts[counts > 0]
     if len(counts) < 2 or counts.min() < 4:
-        raise TooFewSamples("a support vector classifier requires two classes and four cards of each")
+        raise TooFewSamplesError("a support vector classifier requires two classes and four cards of each")
     order = torch.randperm(len(cards), generator=torch.Generator().manual_seed(seed))[:SVC_CARDS]
     split = StratifiedShuffleSplit(1, test_size=0.25, random_state=seed)
     search = GridSearchCV(make_pipeline(StandardScaler(), SVC()), GRID, cv=split)

@@ -21,7 +21,7 @@ from cardsynth.evaluation.judge import Verdict, ask
 from cardsynth.evaluation.masks import MaskFigures, clean_classes, mask_figures
 from cardsynth.evaluation.metrics import frechet_distance, kernel_distance, manifold
 from cardsynth.util.files import write_atomically
-from cardsynth.util.intervals import Figure, TooFewSamples
+from cardsynth.util.intervals import Figure, TooFewSamplesError
 
 MOST = 5000  # cards of a set whose features are compared; memory grows with the square
 LEAST = 8  # smallest set of cards that can be evaluated
@@ -300,7 +300,7 @@ def _distances(net: FeatureNet, generated: Cards, real: RealCards, by_class: boo
         try:
             figures = zip(*(measure(side) for side in features), strict=True)
             return [Distance(name, tag, *pair) for name, pair in zip(names, figures, strict=True)]
-        except TooFewSamples as error:
+        except TooFewSamplesError as error:
             return [Distance(name, tag, None, None, str(error)) for name in names]
 
     frechet = "FID" if net.name.startswith("inception") else "FD"
@@ -326,7 +326,7 @@ def _classes(
 
     yield compare(f"convolutional net ({len(known)} cards)", (verdict.labels for _, verdict in judged))
     if support_vectors:
-        with suppress(TooFewSamples):
+        with suppress(TooFewSamplesError):
             classifier = train_vector_classifier(known, seed)
             yield compare(classifier.name, (classifier.predict(cards) for cards, _ in judged))
 

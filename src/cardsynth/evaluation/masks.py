@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from cardsynth.cards.boxes import mask_boxes
 from cardsynth.cards.dataset import Cards
-from cardsynth.util.intervals import Figure, TooFewSamples, mean_figure, share_figure
+from cardsynth.util.intervals import Figure, TooFewSamplesError, mean_figure, share_figure
 
 MATCH = 0.5  # least intersection over union of matching boxes
 LEAST_BOX = 4  # pixels; smaller boxes are ignored
@@ -120,7 +120,7 @@ def box_iou(first: list[int], second: list[int]) -> float:
 def _mean_or_none(values: torch.Tensor) -> Figure | None:
     try:
         return mean_figure(values)
-    except TooFewSamples:
+    except TooFewSamplesError:
         return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cardsynth.util.intervals import Figure, TooFewSamples, jackknife
+from cardsynth.util.intervals import Figure, TooFewSamplesError, jackknife
 
 GROUPS = 20  # of cards; the jackknife leaves out one at a time
 NEIGHBOURS = 5  # as in Naeem et al. 2020; Kynkäänniemi et al. 2019 use 3
@@ -25,12 +25,12 @@ def frechet_distance(first: torch.Tensor, second: torch.Tensor) -> Figure:
         second: Features of shape (M, F).
 
     Raises:
-        TooFewSamples: N or M is below 2F. The estimated covariances would be so inaccurate that samples of equal
+        TooFewSamplesError: N or M is below 2F. The estimated covariances would be so inaccurate that samples of equal
             distributions look far apart.
     """
     required = 2 * first.shape[1]
     if min(len(first), len(second)) < required:
-        raise TooFewSamples(
+        raise TooFewSamplesError(
             f"a Fréchet distance of {first.shape[1]} features requires {required} cards on each side, and there are"
             f" {len(first)} and {len(second)}"
         )
@@ -70,10 +70,10 @@ def kernel_distance(
         second_classes: Classes, int64 (M,), if those of the second set were.
 
     Raises:
-        TooFewSamples: N or M is below two cards per group.
+        TooFewSamplesError: N or M is below two cards per group.
     """
     if min(len(first), len(second)) < 2 * GROUPS:
-        raise TooFewSamples(
+        raise TooFewSamplesError(
             f"KID requires {2 * GROUPS} cards on each side, and there are {len(first)} and {len(second)}"
         )
     first, second = first.double(), second.double()
@@ -171,11 +171,11 @@ def manifold(generated: torch.Tensor, real: torch.Tensor, k: int = NEIGHBOURS) -
         k: The neighbourhood of a card extends to its k-th nearest neighbour in its own set.
 
     Raises:
-        TooFewSamples: N or M is below k + 2, or below two cards per group.
+        TooFewSamplesError: N or M is below k + 2, or below two cards per group.
     """
     required = max(2 * GROUPS, k + 2)
     if min(len(generated), len(real)) < required:
-        raise TooFewSamples(
+        raise TooFewSamplesError(
             f"neighbourhoods of {k} require {required} cards on each side, and there are {len(generated)} and"
             f" {len(real)}"
         )

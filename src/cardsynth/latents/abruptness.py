@@ -70,7 +70,7 @@ def summarize(ways: Sequence[Steps]) -> tuple[MeanFigure, MeanFigure]:
     """Returns the mean abruptness and the mean detour of at least two paths, with 95% confidence intervals.
 
     Raises:
-        TooFewSamples: There are fewer than two paths.
+        TooFewSamplesError: There are fewer than two paths.
     """
     return mean_figure([way.abruptness for way in ways]), mean_figure([way.detour for way in ways])
 

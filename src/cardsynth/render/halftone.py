@@ -25,9 +25,10 @@ def _thresholds(canvas: tuple[int, int], cell: tuple[float, float], angle: int) 
 
 @lru_cache(maxsize=12)
 def screen(canvas: tuple[int, int], cell: tuple[float, float], plate: int, tone: int) -> Image.Image:
-    """The dots of one tone: an image of size `canvas` = (width, height) with 255 where ink is printed.
+    """The dots of one tone: an image with 255 where ink is printed.
 
     Args:
+        canvas: (width, height) of the image, in samples.
         cell: Distance of the dots across and down, in samples.
         plate: Number of the plate, which decides the angle.
         tone: 1 to 254.

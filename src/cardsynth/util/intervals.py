@@ -11,7 +11,7 @@ from scipy import stats
 NORMAL_95 = 1.96  # standard errors on each side of a 95% interval of the normal distribution
 
 
-class TooFewSamples(ValueError):
+class TooFewSamplesError(ValueError):
     """A figure would be meaningless; the message gives the number of samples and the number required."""
 
 
@@ -69,13 +69,13 @@ def mean_figure(values: ArrayLike, student: bool = False) -> Figure:
         The mean of the known values with its interval.
 
     Raises:
-        TooFewSamples: Fewer than two values are known.
+        TooFewSamplesError: Fewer than two values are known.
     """
     values = np.asarray(values, dtype=np.float64)
     values = values[~np.isnan(values)]
     count = len(values)
     if count < 2:
-        raise TooFewSamples(f"the interval of a mean requires at least two values, and there are {count}")
+        raise TooFewSamplesError(f"the interval of a mean requires at least two values, and there are {count}")
     mean = float(values.mean())
     reach = critical_value(count - 1 if student else None) * float(values.std(ddof=1)) / math.sqrt(count)
     return Figure(mean, mean - reach, mean + reach)
@@ -104,10 +104,10 @@ def share_figure(count: int, total: int) -> Figure:
         total: Number of samples.
 
     Raises:
-        TooFewSamples: `total` is 0.
+        TooFewSamplesError: `total` is 0.
     """
     if total < 1:
-        raise TooFewSamples("a share requires at least one sample, and there are 0")
+        raise TooFewSamplesError("a share requires at least one sample, and there are 0")
     share, square = count / total, NORMAL_95**2
     center = (share + square / (2 * total)) / (1 + square / total)
     reach = NORMAL_95 / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
