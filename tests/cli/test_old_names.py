@@ -58,4 +58,5 @@ def test_old_and_new_names_do_the_same(cardsynth, card_folder, tmp_path):
         assert ("is now" in output) == (name == "old")
     files = [sorted(path.relative_to(folder) for path in folder.rglob("*")) for folder in tmp_path.iterdir()]
     assert files[0] == files[1]
-    assert cardsynth("check", card_folder) == cardsynth("check", "--data", card_folder)
+    plain, named = (cardsynth("check", *arguments) for arguments in ([card_folder], ["--data", card_folder]))
+    assert (plain[0], plain[1].split("\r")[0]) == (named[0], named[1].split("\r")[0])  # without progress bars
