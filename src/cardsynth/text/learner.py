@@ -63,9 +63,8 @@ def add_adapters(pipeline: DiffusionPipeline, rank: int, text_encoder: bool = Fa
         for name, part in {"unet": pipeline.unet, **(text_encoders(pipeline) if text_encoder else {})}.items():
             layers = UNET_LAYERS if name == "unet" else TEXT_LAYERS
             # The scale is alpha / rank; programs that ignore alpha assume 1.
-            part.add_adapter(
-                LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers), init_lora_weights="gaussian")
-            )
+            config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers), init_lora_weights="gaussian")
+            part.add_adapter(config)
 
 
 def save_adapters(pipeline: DiffusionPipeline, folder: Path) -> None:
@@ -104,10 +103,8 @@ class TextLearner:
         prompts: Sequence[str] = (),
         drawing: TextDrawing | None = None,
     ) -> None:
-        self.prompts, self.drawing = prompts, drawing
-        self.config, self.accelerator, self.pipeline = config, accelerator, pipeline
-        self.device = accelerator.device
-        self._pictures, self._prior = pictures, prior
+        self.config, self.accelerator, self.device, self.pipeline = config, accelerator, accelerator.device, pipeline
+        self.prompts, self.drawing, self._pictures, self._prior = prompts, drawing, pictures, prior
         self.noise_scheduler = training_schedule(pipeline)
         self._parts = {"unet": pipeline.unet, **(text_encoders(pipeline) if config.train_text_encoder else {})}
         if config.method == "lora":
@@ -119,7 +116,11 @@ class TextLearner:
             part.to(self.device).train()
         if config.gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
-        self.parameters = [value for _, value in self._named()]
+        named = (
+            (f"{name}.{path}", value) for name, part in self._parts.items() for path, value in part.named_parameters()
+        )
+        self._trained = {name: value for name, value in named if value.requires_grad}
+        self.parameters = list(self._trained.values())
         for value in self.parameters:
             value.data = value.data.float()
         optimizer, self.lr_scheduler = build_optimizer(config, self.parameters, config.max_train_steps)
@@ -131,20 +132,8 @@ class TextLearner:
         self.micro_batch = config.train_batch_size
         batches = epoch_batches(config.seed, 0, pictures.buckets, config.train_batch_size)
         self.epoch_steps = math.ceil(len(batches) / config.gradient_accumulation_steps)
-        self.total_steps, self.cards_per_step = config.max_train_steps, self.pictures_per_step
-
-    def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
-        return [
-            (f"{name}.{path}", value)
-            for name, part in self._parts.items()
-            for path, value in part.named_parameters()
-            if value.requires_grad
-        ]
-
-    @property
-    def pictures_per_step(self) -> int:
-        """Number of pictures of one optimiser step, without those of the prior."""
-        return self.config.train_batch_size * self.config.gradient_accumulation_steps
+        self.total_steps = config.max_train_steps
+        self.cards_per_step = config.train_batch_size * config.gradient_accumulation_steps
 
     def optimise(self, step: int) -> torch.Tensor:
         """Takes optimiser step `step` (from 0); returns its loss and gradient norm, float64 (2,)."""
@@ -282,12 +271,12 @@ class TextLearner:
     def state(self) -> dict[str, Any]:
         """Returns all that resuming needs, except settings, base model and data."""
         state = {name: part.state_dict() for name, part in self._stateful().items()}
-        return state | {"trained": {name: value.detach() for name, value in self._named()}}
+        return state | {"trained": {name: value.detach() for name, value in self._trained.items()}}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state`."""
         with torch.no_grad():
-            for name, value in self._named():
+            for name, value in self._trained.items():
                 value.copy_(state["trained"][name])
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])

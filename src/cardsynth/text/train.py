@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from diffusers import DiffusionPipeline
 
 from cardsynth.cards.fitting import encode_png
@@ -53,42 +54,34 @@ def train_text(
     accelerator = build_accelerator(config.mixed_precision, config.cpu)
     if accelerator.num_processes > 1:
         raise RunError("text to card trains on one GPU: start it without accelerate launch")
-    precision = accelerator.mixed_precision
-    pipeline = open_base(config.base_model, config.base_revision, DTYPES[precision])
+    pipeline = open_base(config.base_model, config.base_revision, DTYPES[accelerator.mixed_precision])
     pictures = read_captioned(source, pipeline, config.resolution, config.fit)
     prompts = config.validation_prompts or _default_prompts(config.trigger, pictures.captions)
-    size = next(iter(pictures.bucket_counts))
-    drawing = TextDrawing(size, config.num_inference_steps, config.guidance_scale)
-    manifest = _build_manifest(config, pipeline, pictures, prompts, drawing)
+    drawing = TextDrawing(next(iter(pictures.bucket_counts)), config.num_inference_steps, config.guidance_scale)
+    base_weights = hash_weights(pipeline.unet.state_dict())[:12]
+    manifest = _build_manifest(config, pictures, prompts) | {"base_weights": base_weights, "size": list(drawing.size)}
     if resume and is_run(run):
         check_resumable(run, config, manifest)
     else:
         start_run(run, config, manifest, overwrite)
-    device, prior = accelerator.device, None
+    prior = None
     with fitting_memory(run, 1, "take a smaller resolution"):
         # Encode before the net gets trainable adapters.
         if config.prior_prompt:
-            prior = _encode(config, pipeline, _draw_prior(config, pipeline, run, drawing, device, precision), device)
-        encoded = _encode(config, pipeline, pictures, device)
+            drawn = _draw_prior(config, pipeline, run / "prior", drawing, accelerator)
+            prior = _encode(config, pipeline, drawn, accelerator.device)
+        encoded = _encode(config, pipeline, pictures, accelerator.device)
         learner = TextLearner(config, accelerator, pipeline, encoded, prior, prompts, drawing)
     trainer = Trainer(learner, config, run, manifest, resume=True, monitor=DivergenceMonitor())
     yield from trainer.train()
 
 
-def _build_manifest(
-    config: TextConfig,
-    pipeline: DiffusionPipeline,
-    pictures: CaptionedPictures,
-    prompts: tuple[str, ...],
-    drawing: TextDrawing,
-) -> dict[str, Any]:
+def _build_manifest(config: TextConfig, pictures: CaptionedPictures, prompts: tuple[str, ...]) -> dict[str, Any]:
     source = Path(pictures.source)
     return {
         **text_kind(config, drawing.size),
         "base_model": config.base_model,
-        "base_weights": hash_weights(pipeline.unet.state_dict())[:12],
         "trigger": config.trigger,
-        "size": list(drawing.size),
         "validation_prompts": list(prompts),
         "data": {
             "source": source.name if source.exists() else pictures.source,
@@ -108,24 +101,21 @@ def _encode(
     config: TextConfig, pipeline: DiffusionPipeline, pictures: CaptionedPictures, device: torch.device
 ) -> Encoded:
     latents = encode_pictures(pipeline, pictures, device)
-    encoded_captions = {}
-    if not config.train_text_encoder:
-        encoded_captions = encode_captions(pipeline, pictures.captions, device)
-    return Encoded(latents, pictures.captions, pictures.buckets, encoded_captions)
+    embeddings = {} if config.train_text_encoder else encode_captions(pipeline, pictures.captions, device)
+    return Encoded(latents, pictures.captions, pictures.buckets, embeddings)
 
 
 def _draw_prior(
     config: TextConfig,
     pipeline: DiffusionPipeline,
-    run: Path,
+    folder: Path,
     drawing: TextDrawing,
-    device: torch.device,
-    precision: str,
+    accelerator: Accelerator,
 ) -> CaptionedPictures:
-    """Draws pictures for prior preservation by the base model, once, into the run's `prior/`."""
-    folder, prompt = run / "prior", config.prior_prompt
+    """Draws missing pictures for prior preservation, by the base model."""
+    prompt, precision = config.prior_prompt, accelerator.mixed_precision
     seeds = [seed for seed in range(config.prior_images) if not (folder / f"{seed:06d}.png").is_file()]
-    pipeline.to(device)
+    pipeline.to(accelerator.device)
     with CardWriter(folder) as writer:
         for picture in draw_pictures(pipeline, [prompt] if seeds else [], seeds, drawing, precision):
             row = {"file_name": f"{picture.seed:06d}.png", "text": prompt, "seed": picture.seed}
