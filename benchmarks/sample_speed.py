@@ -9,11 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cardsynth  # noqa: F401
-
-# What cardsynth sets before torch is imported, for its own threads, is not to slow down diffusers' pipeline.
-del os.environ["OMP_WAIT_POLICY"]
-
 import numpy as np
 import torch
 from diffusers import DDPMPipeline, UNet2DModel

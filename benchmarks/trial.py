@@ -45,7 +45,7 @@ def gap_data(folder: Path) -> TrialData:
 
 def tile_data(folder: Path) -> TrialData:
     """Half of the tiles to learn from, half to test on; tiles differ in shape and exposure, and both are stretched."""
-    cards = even_exposures(read_cards(folder, SIZE, "stretch", only_labels=TILE_CLASSES))
+    cards = even_exposures(read_cards(folder, SIZE, fit="stretch", only_labels=TILE_CLASSES))
     labels = [cards.label_names[label] for label in cards.labels.tolist()]
     learned, tested = (select(cards, torch.tensor(side)) for side in split_groups(tiles_of(cards), labels, (0.5, 0.5)))
     undamaged = torch.isin(learned.labels, torch.tensor(sorted(clean_classes(learned))))

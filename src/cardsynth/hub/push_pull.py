@@ -41,7 +41,7 @@ class Upload:
     @property
     def command(self) -> str:
         """The command that uploads this folder."""
-        option = "--run" if self.repo_type == "model" else "--cards"
+        option = "--model" if self.repo_type == "model" else "--data"
         command = f"cardsynth push {option} {shlex.quote(str(self.folder))} --repo-id {self.repo_id}"
         return command + (f" --tag {shlex.quote(self.tag)}" if self.tag else "") + " --private" * self.private
 

@@ -107,8 +107,8 @@ def damage_cards(
         clean_label: Class of the clean cards in a folder with classes; default: the run's negative label or CLEAN.
         overwrite: Replace pictures that exist.
         progress: Show a progress bar.
-        sampler: See `sampling.resolve_sampling`.
-        **sampling: Sampling settings, see `sampling.resolve_sampling`.
+        sampler: See `denoise.resolve_sampling`.
+        **sampling: Sampling settings, see `denoise.resolve_sampling`.
 
     Returns:
         `out`.
@@ -128,7 +128,7 @@ def damage_cards(
         raise CardError(
             f"{existing[0]} exists already, as do {len(existing)} of {len(jobs)}; take other seeds, or overwrite"
         )
-    settings = asdict(resolve_sampling(model, sampler, **sampling))
+    settings = asdict(resolve_sampling(model, sampler=sampler, **sampling))
     about = {"model": model.name, "revision": model.revision, "feathering": feathering}
     about |= {name: value for name, value in settings.items() if value is not None}
     settings["progress"] = False

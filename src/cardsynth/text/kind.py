@@ -35,7 +35,7 @@ def text_kind(config: TextConfig, size: Sequence[int]) -> dict[str, Any]:
     return {
         "kind": TEXT,
         "files": [*files, *RUN_FILES],
-        "use": "Draw pictures from prompts with it: `cardsynth generate --model MODEL --prompt PROMPT`.",
+        "use": "Draw pictures from prompts with it: `cardsynth generate-text --model MODEL --prompt PROMPT`.",
         "card": {
             "summary": f"{model} `{base}`, to draw trading card backs from prompts, at"
             f" {height}x{width} pixels (height x width). The word that stands for its cards is **{config.trigger}**."
@@ -44,7 +44,7 @@ def text_kind(config: TextConfig, size: Sequence[int]) -> dict[str, Any]:
             "pipeline_tag": "text-to-image",
             "instance_prompt": prompt,
             "tags": tags,
-            "usage": f'```bash\ncardsynth generate --model {{repo_id}} --prompt "{prompt}" --seeds 0-7\n```\n'
+            "usage": f'```bash\ncardsynth generate-text --model {{repo_id}} --prompt "{prompt}" --seeds 0-7\n```\n'
             "Or with 🤗 diffusers alone:\n```python\nfrom diffusers import AutoPipelineForText2Image\n\n"
             f'pipeline = AutoPipelineForText2Image.from_pretrained("{opened}")\n'
             f'{load}image = pipeline("{prompt}", height={height}, width={width}).images[0]\n```',

@@ -59,7 +59,8 @@ def train_text(
     prompts = config.validation_prompts or _default_prompts(config.trigger, pictures.captions)
     drawing = TextDrawing(next(iter(pictures.bucket_counts)), config.num_inference_steps, config.guidance_scale)
     base_weights = hash_weights(pipeline.unet.state_dict())[:12]
-    manifest = _build_manifest(config, pictures, prompts) | {"base_weights": base_weights, "size": list(drawing.size)}
+    manifest = _build_manifest(config, pictures, prompts) | text_kind(config, drawing.size)
+    manifest |= {"base_weights": base_weights, "size": list(drawing.size)}
     if resume and is_run(run):
         check_resumable(run, config, manifest)
     else:
@@ -79,7 +80,6 @@ def train_text(
 def _build_manifest(config: TextConfig, pictures: CaptionedPictures, prompts: tuple[str, ...]) -> dict[str, Any]:
     source = Path(pictures.source)
     return {
-        **text_kind(config, drawing.size),
         "base_model": config.base_model,
         "trigger": config.trigger,
         "validation_prompts": list(prompts),

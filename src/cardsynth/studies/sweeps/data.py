@@ -106,7 +106,9 @@ def judging_cards(sweep: Sweep, out: Path) -> JudgingCards:
     base, sides = sweep.base, {}
     for name, source in sweep.judged_by().items():
         folder = _folder(source, out / DATA / f"_{name}")
-        cards = read_cards(folder, sweep.judged_size, base.fit, base.portrait, only_labels=sweep.judging.labels)
+        cards = read_cards(
+            folder, sweep.judged_size, fit=base.fit, portrait=base.portrait, only_labels=tuple(sweep.judging.labels)
+        )
         if source.folder and getattr(sweep.judging, name) is None:
             cards = _part(cards, folder, held_out=name == "held_out")
         sides[name] = _first(cards, source) if source.folder else cards
@@ -158,7 +160,9 @@ def read_generated(sweep: Sweep, run: SweepRun, folder: Path) -> Cards:
         The cards; if the model knows classes, each has the class that was requested.
     """
     source, config = sweep.sources[run.data], run.config
-    cards = read_cards(folder, config.size if source.ground else sweep.judged_size, config.fit, config.portrait)
+    cards = read_cards(
+        folder, config.size if source.ground else sweep.judged_size, fit=config.fit, portrait=config.portrait
+    )
     return _middle(cards, sweep.judged_size) if source.ground else cards
 
 
