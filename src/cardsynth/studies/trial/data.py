@@ -50,7 +50,7 @@ def read_trial_data(
     """
 
     def read(folder: str | Path, use_masks: bool = True) -> Cards:
-        return read_cards(folder, config.size, config.fit, config.portrait, use_masks)
+        return read_cards(folder, config.size, fit=config.fit, portrait=config.portrait, use_masks=use_masks)
 
     learned = read(real)
     if test is not None:
