@@ -42,12 +42,10 @@ class CardModel(Protocol):
     @property
     def net(self) -> torch.nn.Module:
         """The net that is sampled."""
-        ...
 
     @property
     def dials(self) -> Dials:
         """The numbers that cards can be asked for."""
-        ...
 
     def drawer(self, sampling: SamplingConfig | None = None, **options: Any) -> Drawer:
         """Prepares sampling; raises ValueError for settings that the model does not take."""

@@ -12,6 +12,7 @@ from cardsynth.cards.dataset import Cards
 from cardsynth.core.runs import RunError
 from cardsynth.finder.batches import FinderBatches, augment
 from cardsynth.finder.config import FinderConfig
+from cardsynth.finder.kind import finder_kind
 from cardsynth.finder.net import build_finder, save_net
 from cardsynth.util.device import build_accelerator
 
@@ -56,9 +57,10 @@ class FinderLearner:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the manifest says of the net: damage classes and number of parameters."""
+        """What the manifest says of the net: its kind, damage classes and number of parameters."""
         parameters = sum(value.numel() for value in self.finder.parameters())
-        return {"labels": list(self.finder.labels), "parameters": parameters}
+        labels = self.finder.labels
+        return {**finder_kind(self.config, labels), "labels": list(labels), "parameters": parameters}
 
     @property
     def learning_rate(self) -> float:
