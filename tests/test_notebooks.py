@@ -79,7 +79,7 @@ def executed(tmp_path_factory):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for original in notebook.cells for cell in twice(original)]
         nbformat.write(notebook, copy)
-    return folder, run_notebooks(copies, SMALL | pretrained, timeout=120)
+    return folder, run_notebooks(copies, SMALL | pretrained, timeout=600)
 
 
 def twice(cell):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cardsynth.cards.folder import CardError, CardWriter
 from cardsynth.cards.grids import card_grid
-from cardsynth.core import sampling
+from cardsynth.core import denoise, sampling
 from cardsynth.core.config import TrainingConfig
 from cardsynth.core.denoise import TrainedModel, cards_at_once, resolve_sampling
 from cardsynth.core.diffusion import SAMPLERS, build_noise_scheduler
@@ -88,7 +88,7 @@ def test_threads_are_put_back(model):
     threads = torch.get_num_threads()
     drawn(model, range(3))
     assert torch.get_num_threads() == threads
-    with pytest.raises(ValueError, match="no sampler"):
+    with pytest.raises(ValueError, match="sampler must be"):
         drawn(model, range(3), sampler="euler")
     assert torch.get_num_threads() == threads
 
@@ -177,7 +177,7 @@ def test_a_batch_is_written_while_the_next_one_is_computed(model, tmp_path, monk
             assert computing[batch.seeds[0] + 1].wait(20)
         writing(writer, model, how, batch)
 
-    monkeypatch.setattr(sampling, "draw_cards", draw)
+    monkeypatch.setattr(denoise, "draw_cards", draw)
     monkeypatch.setattr(sampling, "_write_batch", write)
     out = write_cards(model, tmp_path / "made", range(3), batch_size=1, progress=False)
     assert len((out / "metadata.jsonl").read_text().splitlines()) == 3
@@ -205,7 +205,7 @@ def test_ctrl_c_loses_nothing_that_was_drawn(model, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return drawing(model, net, recipe, seeds, *others)
 
-    monkeypatch.setattr(sampling, "draw_cards", interrupted)
+    monkeypatch.setattr(denoise, "draw_cards", interrupted)
     out = tmp_path / "made"
     with pytest.raises(KeyboardInterrupt):
         write_cards(model, out, range(6), batch_size=2, progress=False)
@@ -266,7 +266,7 @@ def test_cards_that_are_there_stay(model, tmp_path):
     [
         ({"labels": "GUM"}, "knows no class GUM; it knows CLEAN, FULL_CARD"),
         ({"labels": ["SMALL"]}, "2 seeds and 1 labels"),
-        ({"sampler": "euler"}, "no sampler 'euler'"),
+        ({"sampler": "euler"}, "sampler must be .* and is 'euler'"),
         ({"num_inference_steps": 0}, "num_inference_steps"),
     ],
 )

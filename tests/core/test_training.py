@@ -189,7 +189,7 @@ def test_a_batch_that_does_not_fit_is_split_and_trains_alike(cards, tmp_path, mo
     whole = list(train(config, cards, tmp_path / "whole"))
     short_of_memory(monkeypatch, 3)
     split = list(train(config.replace(eval_batch_size=3), cards, tmp_path / "split"))
-    assert "worked on 4 cards at a time from here on" in capsys.readouterr().err
+    assert "from here on the batch is worked on 4 cards at a time" in capsys.readouterr().err
     for figure in ("loss", "gradient_norm"):
         for one, other in zip(whole, split, strict=True):
             assert getattr(other, figure) == pytest.approx(getattr(one, figure), rel=1e-3)
@@ -318,9 +318,7 @@ def test_published_step_counts():
 
 TWO_PROCESSES = """
 import sys
-from cardsynth.cards.dataset import cards_for
-from cardsynth.core.config import get_preset
-from cardsynth.core.training import train
+from cardsynth import get_preset, read_cards, train
 config = get_preset("smoke").replace(max_train_steps=6, cpu=True)
 for step in train(config, read_cards(sys.argv[1], config.reading), sys.argv[2]):
     pass

@@ -47,7 +47,7 @@ class HubClient:
             self._processes[key] = self._start(token, environment)
         process, errors = self._processes[key]
         said = []
-        timer = threading.Timer(120, process.kill)
+        timer = threading.Timer(600, process.kill)
         timer.start()
         process.stdin.write(json.dumps(code) + "\n")
         process.stdin.flush()

@@ -36,7 +36,7 @@ def start(card_folder, run, *arguments):
 
 
 def wait_for_step(run, step, process):
-    deadline = time.time() + 120
+    deadline = time.time() + 600
     while time.time() < deadline and process.poll() is None:
         if len(read_log(run)) >= step:
             return

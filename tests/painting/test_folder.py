@@ -170,7 +170,7 @@ def test_pictures_that_are_there_stay(model, scans, tmp_path):
         ({"label": "CLEAN"}, "class of cards without damage"),
         ({"per_card": 0}, "per_card must be 1 or more"),
         ({"masks": "scans"}, "scans has no pictures"),
-        ({"sampler": "euler"}, "no sampler 'euler'"),
+        ({"sampler": "euler"}, "sampler must be .* and is 'euler'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(model, scans, tmp_path, how, message):

@@ -143,7 +143,7 @@ def test_a_killed_sweep_goes_on_within_a_run_and_ends_as_an_unbroken_one(tmp_pat
     command = [sys.executable, "-m", "cardsynth", "sweep", str(file), "--out", str(out)]
     process = subprocess.Popen(command, env=one_thread, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     first = out / RUNS / "base+seed=0"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not checkpoints(first) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
