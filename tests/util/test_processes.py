@@ -1,12 +1,6 @@
-from tqdm import tqdm
+from work import doubled
 
 from cardsynth.util.processes import results_in_order
-
-
-def doubled(number: int) -> int:
-    for _ in tqdm(range(number), "Doubling"):
-        pass
-    return 2 * number
 
 
 def test_bars_of_several_processes_are_left_to_the_parent(capfd):

@@ -146,7 +146,7 @@ def denormalize(images: torch.Tensor, patch_size: int = 1) -> torch.Tensor:
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def read_cards(source: str | Path, reading: Reading | tuple[int, int], **options: Any) -> Cards:
+def read_cards(source: str | Path, reading: Reading | tuple[int, int] | None = None, **options: Any) -> Cards:
     """Reads the cards of a folder or a Hub data set into one uint8 tensor.
 
     Masks become a fourth channel if the cards have them. A folder of 1,000 pictures or more is prepared once; later
@@ -155,14 +155,14 @@ def read_cards(source: str | Path, reading: Reading | tuple[int, int], **options
     Args:
         source: card folder, or the id of a data set on the Hub.
         reading: how to read, such as `config.reading`, or only the (height, width) in pixels.
-        options: with a size, further fields of `Reading`, such as `fit="pad"`.
+        options: fields of `Reading` instead, such as `size=(160, 128)` and `fit="pad"`.
 
     Raises:
         CardError: a card cannot be read (unless `skip_bad`), a class of `only_labels` does not exist, or fewer than two
             cards remain; the message names the file and the remedy.
     """
     if not isinstance(reading, Reading):
-        reading = Reading(tuple(reading), **options)
+        reading = Reading(**options) if reading is None else Reading(tuple(reading), **options)
     if Path(source).is_dir():
         pixels, listing, fingerprint = read_folder(Path(source), reading)
     else:
