@@ -151,10 +151,10 @@ attempt("malformed", lambda: pull_run("runs/alice/nothing"))
     assert len(place.hub.repositories["models", "alice/open"].commits) == 3  # the first push: folder, then README.md
     assert "does not accept the token" in answers["wrong token"]
     assert "hf auth login" in answers["wrong token"]
-    assert "Try again with:\n  cardsynth push --run plain --repo-id alice/x" in answers["wrong token"]
+    assert "Try again with:\n  cardsynth push --model plain --repo-id alice/x" in answers["wrong token"]
     assert "Copy it again" in answers["odd token"]
     assert "no right to write to bob/x" in answers["forbidden"]
-    assert answers["forbidden"].endswith("cardsynth push --run 'full run' --repo-id bob/x --private")
+    assert answers["forbidden"].endswith("cardsynth push --model 'full run' --repo-id bob/x --private")
     assert "has no alice/nothing" in answers["missing"]
     assert "no run folder alice/nothing" in answers["missing"]
     assert "'runs/alice/nothing' is no repository id" in answers["malformed"]
@@ -183,7 +183,7 @@ with patch("huggingface_hub.utils._http.time.sleep"):
     assert died.startswith("HubError")
     assert "the connection broke off" in died
     assert (
-        f"Nothing was lost: {place.full.name} is unchanged. Try again with:\n  cardsynth push --run 'full run'" in died
+        f"Nothing was lost: {place.full.name} is unchanged. Try again with:\n  cardsynth push --model 'full run'" in died
     )
     assert list(hub.repositories["models", "alice/late"].files) == [".gitattributes"]
     assert len(hub.lfs) == 1
@@ -214,7 +214,7 @@ with patch("huggingface_hub.utils._http.time.sleep"):
         place.hub.status, place.hub.retry_after = None, 0
     assert answer.startswith("HubError")
     assert "(429). Wait 17 s." in answer
-    assert answer.endswith("cardsynth push --run plain --repo-id alice/busy --tag 'v 1'")
+    assert answer.endswith("cardsynth push --model plain --repo-id alice/busy --tag 'v 1'")
 
 
 def test_a_large_upload_is_split_into_commits_and_resumed(place, client):
