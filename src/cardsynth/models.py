@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cardsynth.core.learner import DiffusionLearner
     from cardsynth.core.recorder import TrainingStep
     from cardsynth.core.sampling import CardModel
+    from cardsynth.core.trainer import Trainer
 
 PRESETS: dict[str, RunConfig] = {**DIFFUSION_PRESETS, **BASELINE_PRESETS}
 
@@ -100,6 +101,13 @@ def train(
         TrainingError: the loss is not finite, memory does not suffice, or files cannot be written.
         ValueError: the cards do not fit the settings.
     """
+    yield from build_trainer(config, cards, run, resume=resume, overwrite=overwrite).train()
+
+
+def build_trainer(
+    config: RunConfig, cards: "Cards", run: str | Path, *, resume: bool = False, overwrite: bool = False
+) -> "Trainer":
+    """Builds the trainer that `train` drives; arguments and errors as there."""
     from cardsynth.baselines.rollback import RollbackMonitor
     from cardsynth.core.runs import build_manifest
     from cardsynth.core.trainer import Trainer
@@ -112,7 +120,7 @@ def train(
     measurement = None
     if len(held_out) and learner.accelerator.is_main_process:
         measurement = KidMeasurement(config, cards, held_out, run if resume else None)
-    trainer = Trainer(
+    return Trainer(
         learner,
         config,
         run,
@@ -122,7 +130,6 @@ def train(
         monitor=RollbackMonitor() if is_gan else None,
         measurement=measurement,
     )
-    yield from trainer.train()
 
 
 def open_model(

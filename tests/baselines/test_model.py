@@ -151,7 +151,7 @@ def test_written_cards_are_a_card_folder(run, model, tmp_path):
 )
 def test_options_of_diffusion_are_refused(model, option, tmp_path):
     kind = model.config.kind.upper()
-    with pytest.raises(ValueError, match=f"is a {kind}, which draws a card in one go.*{next(iter(option))} mean"):
+    with pytest.raises(ValueError, match=f"is a {kind}, which draws a card in one step.*{next(iter(option))} mean"):
         drawn(model, [1], **option)
     with pytest.raises(ValueError, match="mean nothing for it"):
         write_cards(model, tmp_path / "made", [1], progress=False, **option)
@@ -166,7 +166,7 @@ def test_what_only_diffusion_can_do_is_refused_in_words(run, model, cards):
         damage_labels(model, [0], None)
     with pytest.raises(RunError, match="one average"):
         open_model(run, ema_decay=0.9)
-    with pytest.raises(ValueError, match="estimated for diffusion alone"):
+    with pytest.raises(ValueError, match="estimates cover diffusion models only"):
         estimate_run(model.config, cards)
 
 

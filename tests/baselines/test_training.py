@@ -12,8 +12,8 @@ from training_runs import assert_equal_weights, start, wait_for_step
 from cardsynth.baselines.collapse import STEPS, CollapseGuard
 from cardsynth.cards.dataset import Cards
 from cardsynth.core.runs import RunError, checkpoints, read_log, read_manifest
-from cardsynth.core.trainer import Trainer, TrainingError
-from cardsynth.models import get_preset, open_model, train
+from cardsynth.core.trainer import TrainingError
+from cardsynth.models import build_trainer, get_preset, open_model, train
 from cardsynth.util.state import load_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:mode collapse")
@@ -113,7 +113,7 @@ def test_other_settings_and_other_kinds_are_not_resumed(baseline_runs, cards):
 def test_a_vae_learns(cards, tmp_path):
     config = get_preset("smoke_vae").replace(max_train_steps=120, save_image_epochs=100, save_model_epochs=100)
     config = config.replace(learning_rate=5e-3, mixed_precision="no")
-    losses = [step.reconstruction for step in train(config, cards, tmp_path / "run")]
+    losses = [step.figures["reconstruction"] for step in train(config, cards, tmp_path / "run")]
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
@@ -133,7 +133,7 @@ def painting_over(learner):
 
 def varied_trainer(cards, run):
     """A trainer whose generator draws cards of black and white that differ from the start, whatever it learns."""
-    trainer = Trainer(VARIED, cards, run, False, False)
+    trainer = build_trainer(VARIED, cards, run)
     scale_contrast(trainer.learner, 50)
     return trainer
 
@@ -147,11 +147,10 @@ def breaking(learner):
 def trained_with(plant, at, cards, run):
     """Train to the end, and spoil the generator before each of the steps `at`, as often as one comes to it."""
     trainer, seen = varied_trainer(cards, run), []
-    for step in trainer.steps():
+    for step in trainer.train():
         seen.append(step.step)
         if step.step in at:
             plant(trainer.learner)
-    trainer.close()
     return seen
 
 
@@ -189,13 +188,13 @@ def test_a_run_that_collapses_again_and_again_ends_with_advice(cards, tmp_path):
 def test_a_run_stopped_in_a_collapse_goes_on_from_before_it(cards, tmp_path):
     run = tmp_path / "run"
     trainer = varied_trainer(cards, run)
-    for step in trainer.steps():
+    steps = trainer.train()
+    for step in steps:
         if step.step == 18:
             painting_over(trainer.learner)
         if step.step == 19:
             break
-    trainer.save_checkpoint()
-    trainer.close()
+    steps.close()
     assert checkpoints(run)[-1].name == "step_000019"
     with pytest.warns(UserWarning, match="goes on from step 16"):
         last = finish(train(VARIED, cards, run, resume=True))
@@ -229,7 +228,7 @@ def test_a_short_memory_is_said_with_a_remedy(kind, cards, tmp_path, monkeypatch
     def out_of_memory(self, step):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    learner = {"dcgan": "gan_learner.GanLearner", "vae": "vae_learner.VaeLearner"}[kind]
+    learner = {"dcgan": "baselines.gan.GanLearner", "vae": "baselines.vae.VaeLearner"}[kind]
     monkeypatch.setattr(f"cardsynth.{learner}.optimise", out_of_memory)
     with pytest.raises(TrainingError, match=r"out of memory at step 1 .*smaller train_batch_size than 4"):
         next(train(get_preset(f"smoke_{kind}"), cards, tmp_path / "run"))

@@ -183,7 +183,8 @@ with patch("huggingface_hub.utils._http.time.sleep"):
     assert died.startswith("HubError")
     assert "the connection broke off" in died
     assert (
-        f"Nothing was lost: {place.full.name} is unchanged. Try again with:\n  cardsynth push --model 'full run'" in died
+        f"Nothing was lost: {place.full.name} is unchanged. Try again with:\n  cardsynth push --model 'full run'"
+        in died
     )
     assert list(hub.repositories["models", "alice/late"].files) == [".gitattributes"]
     assert len(hub.lfs) == 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,7 +67,7 @@ class GeneratedBatch:
     seeds: list[int]
     labels: list[str | None]
     numbers: list[Numbers]
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def choose_labels(model: CardModel, seeds: Sequence[int], labels: str | Sequence[str] | None) -> list[str | None]:
