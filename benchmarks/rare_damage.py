@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from cardsynth.core.drive import drive_training
 from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.linear_model import RidgeCV
@@ -24,6 +23,7 @@ from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.cards.grids import card_grid
 from cardsynth.cards.labels import CLASSES
 from cardsynth.cli.demo import DEMO_STYLES, FRESH_SEED
+from cardsynth.cli.drive import drive
 from cardsynth.core.config import TrainingConfig
 from cardsynth.core.denoise import TrainedModel
 from cardsynth.core.runs import load_model
@@ -32,7 +32,7 @@ from cardsynth.evaluation.evaluate import select
 from cardsynth.evaluation.features import known_judge, map_means
 from cardsynth.evaluation.judge import JudgeNet, ask
 from cardsynth.evaluation.masks import mask_iou
-from cardsynth.models import get_preset
+from cardsynth.models import get_preset, train
 from cardsynth.render.draw import render_cards
 from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import write_atomically
@@ -69,7 +69,7 @@ class Bench:
     def trained(self, name: str, cards: Cards, **settings: Any) -> TrainedModel:
         """The model of these settings, trained where it was not."""
         config: TrainingConfig = self.config.replace(**settings)
-        drive_training(config, cards, self.work / name, resume=True)
+        drive(train(config, cards, self.work / name, resume=True), self.work / name)
         return load_model(self.work / name)
 
     def fresh(self, name: str, count: int, later: int = 0, severities: tuple[float, ...] = (1.0,)) -> Cards:

@@ -57,7 +57,7 @@ def test_kid_is_in_the_log_and_shown(drawn, tmp_path, any_time):
     measured = [row for row in rows if "kid" in row]
     assert [row["step"] for row in measured] == [2, 4, 6]
     assert all(row["kid_low"] < row["kid"] < row["kid_high"] for row in measured)
-    assert steps[1].kid == measured[0]["kid"]
+    assert steps[1].figures["kid"] == measured[0]["kid"]
     assert 0 < measured[-1]["kid_time_share"] < 1
     assert "kid" not in rows[0]
 
@@ -85,8 +85,8 @@ def test_a_resumed_run_goes_on_with_the_same_cards(drawn, tmp_path, any_time):
 @pytest.mark.slow
 def test_it_is_measured_where_a_tenth_of_the_time_allows_it(drawn):
     _, held_out = hold_out(CONFIG, drawn)
-    found = KidMeasurement(CONFIG.replace(kid_epochs=5), drawn, held_out, before=9.0)
-    assert found.seconds > 9
+    found = KidMeasurement(CONFIG.replace(kid_epochs=5), drawn, held_out)
+    assert found.seconds > 0
     found.seconds = 9.0
     assert found.is_due(5, False, 91)
     assert found.is_due(7, True, 91)
@@ -110,5 +110,14 @@ def test_too_few_cards_are_named(drawn):
     few = select(drawn, torch.arange(199))
     assert [len(places) for places in hold_out(CONFIG, few)] == [199, 0]
     assert len(hold_out(get_preset("smoke"), drawn)[1]) == 0
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ValueError, match="kid_epochs must be greater than or equal to 0"):
         get_preset("smoke").replace(kid_epochs=-1)
+
+
+@pytest.mark.slow
+def test_the_time_of_an_earlier_session_counts(drawn, tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "kid_time_share": 0.05}\n{"step": 2}\n')
+    measurement = KidMeasurement(CONFIG.replace(kid_epochs=5), drawn, hold_out(CONFIG, drawn)[1], tmp_path)
+    own = measurement.seconds
+    assert measurement(None, epoch=1, done=False, elapsed=1000.0) == {}
+    assert measurement.seconds == pytest.approx(own + 50)

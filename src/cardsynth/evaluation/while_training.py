@@ -89,12 +89,15 @@ class KidMeasurement:
         """
         self.seconds += self._share_before * elapsed  # of an earlier session
         self._share_before = 0.0
-        due = done or epoch % self._epochs == 0
-        if not due or self.seconds + self._last > TIME_SHARE * elapsed:
+        if not self.is_due(epoch, done, elapsed):
             return {}
         kid = self.measure(learner.model())
         share = self.seconds / (elapsed + self._last)
         return {"kid": kid.value, "kid_low": kid.low, "kid_high": kid.high, "kid_time_share": round(share, 4)}
+
+    def is_due(self, epoch: int, done: bool, elapsed: float) -> bool:
+        """Whether a measurement is due and fits into its share of the time; arguments as above."""
+        return (done or epoch % self._epochs == 0) and self.seconds + self._last <= TIME_SHARE * elapsed
 
     def measure(self, model: CardModel) -> Figure:
         """KID of as many cards as were held out, of their classes, by a fast sampler without guidance."""

@@ -1,4 +1,4 @@
-"""Logs in CSV to which rows are added and in which people write: their remarks and columns stay as they are."""
+"""Tables: CSV logs in which people write remarks, and Markdown."""
 
 import csv
 import io
@@ -9,33 +9,48 @@ from cardsynth.util.files import write_atomically
 
 
 def add_rows(path: str | Path, columns: Sequence[str], key: Sequence[str], rows: Sequence[Mapping[str, str]]) -> int:
-    """Add rows to a CSV that has these columns; returns the number of new ones.
+    """Adds rows to a CSV log; existing rows stay as they are, with remarks and columns that people added.
 
-    Rows that are there stay as they are, remarks and columns of one's own with them; a row that agrees in all `key`
-    columns with one that is there is not added again. Raises ValueError for a file that is no such log.
+    Args:
+        path: the log; made if missing.
+        columns: its columns.
+        key: a row that agrees with an existing one in all of these columns is not added again.
+        rows: the rows.
+
+    Returns:
+        The number of rows that were added.
+
+    Raises:
+        ValueError: the file is no such log.
     """
     path = Path(path)
-    names, there = _read(path, columns)
-    known = {tuple(row.get(name) for name in key) for row in there}
+    names, existing = _read(path, columns)
+    known = {tuple(row.get(name) for name in key) for row in existing}
     new = [row for row in rows if tuple(row[name] for name in key) not in known]
     if new:
-        write_atomically(path, csv_bytes(names, [*there, *new]))
+        write_atomically(path, csv_bytes(names, [*existing, *new]))
     return len(new)
 
 
-def csv_bytes(names: Sequence[str], rows: Sequence[Mapping[str, object]]) -> bytes:
-    """A CSV with these columns; a row without one of them leaves it empty, and floats have six significant digits."""
+def csv_bytes(names: Sequence[str], rows: Sequence[Mapping[str, object]], digits: int | None = None) -> bytes:
+    """Writes a CSV table.
+
+    Args:
+        names: the columns.
+        rows: the rows; a column that a row lacks stays empty.
+        digits: significant digits of floats; default: all that are needed to read the same number.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(
-        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
-    )
+    for row in rows:
+        rounded = {name: f"{value:.{digits}g}" for name, value in row.items() if digits and isinstance(value, float)}
+        writer.writerow(dict(row) | rounded)
     return buffer.getvalue().encode()
 
 
 def markdown_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; None is an empty cell, and a float is shown with three digits."""
+    """Formats a Markdown table; None is an empty cell, and a float has three digits."""
     lines = [names, ["---"] * len(names), *([_cell(value) for value in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -64,7 +64,7 @@ def _csv(factors: Sequence[Factor], rows: Sequence[SweepRow]) -> bytes:
             line |= {f"{name}{end}": figure and getattr(figure, part) for end, part in ENDS.items()}
         line |= {"training seconds": row.seconds, "seconds a card": row.seconds_a_card, "parameters": row.parameters}
         lines.append(line | {"net": row.net, "failed": row.failed})
-    return csv_bytes(list(lines[0]), lines)
+    return csv_bytes(list(lines[0]), lines, digits=6)
 
 
 def _log_row(row: SweepRow) -> dict[str, str]:
