@@ -81,7 +81,7 @@ def fingerprint_of(pixels: np.ndarray, labels: np.ndarray, label_names: tuple[st
     """Hash of pixels, uint8 (N, C, H, W), and labels, int64 (N,)."""
     digest = hashlib.sha256(repr((pixels.shape, label_names)).encode())
     for values in (pixels, labels):
-        digest.update(np.ascontiguousarray(values))
+        digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()[:16]
 
 
@@ -144,7 +144,7 @@ def _prepare(folder: Path, reading: Reading, place: Path, names: set[str]) -> tu
     temporary.mkdir()
     try:
         with (temporary / PIXELS).open("wb") as file:
-            listing = read_into(file.write, cards, labelled, with_mask, reading, folder)
+            listing = read_into(lambda pixels: file.write(pixels.data), cards, labelled, with_mask, reading, folder)
             _flush(file)
         shape = (len(listing.names), 3 + with_mask, *reading.size)
         fingerprint = fingerprint_of(_map(temporary / PIXELS, shape), *number_labels(listing))
