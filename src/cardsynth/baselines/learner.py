@@ -26,7 +26,7 @@ BATCHES_OF_STATISTICS, CARDS_OF_STATISTICS = 8, 64  # by which the batch norms o
 class BaselineLearner(Learner):
     """Nets, optimisers and averages of a run; a subclass builds the nets and takes the steps.
 
-    The first net is the one that is sampled.
+    The first net is the one that is sampled. Batch norm needs the whole batch, so `relieve` cannot split it.
 
     Args:
         config: settings of the run.

@@ -43,6 +43,7 @@ def training_target(
         return noise
     if prediction_type == "sample":
         return clean_images
+    # diffusers declares int32 timesteps, and takes int64 ones.
     return noise_scheduler.get_velocity(clean_images, noise, timesteps)  # pyright: ignore[reportArgumentType]
 
 

@@ -62,6 +62,7 @@ class DiffusionLearner(Learner):
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         if self.device.type == "cuda":
+            # Around `to`, diffusers' wrapper hides `self` from type checkers.
             unet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._averaged_unet = deepcopy(unet).to(self.device).eval().requires_grad_(False)
         schedule = config.beta_schedule, config.prediction_type, config.num_train_timesteps
@@ -144,6 +145,7 @@ class DiffusionLearner(Learner):
         # Forward diffusion: noise of each card's own timestep.
         noise = torch.randn(clean_images.shape, generator=generator, device=self.device)
         timesteps = spread_timesteps(len(pixels), config.num_train_timesteps, generator)
+        # diffusers declares int32 timesteps, and takes int64 ones.
         noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)  # pyright: ignore[reportArgumentType]
         # What the net should predict (noise, card or velocity), and how much its error weighs at each timestep.
         target = training_target(self.noise_scheduler, clean_images, noise, timesteps)

@@ -140,8 +140,7 @@ def load_model(
     if not weights.is_file():
         raise RunError(f"{run} has no saved model yet (unet/ is missing); train on: its first save comes with an epoch")
     # Around `to`, diffusers' wrapper hides `self` from type checkers.
-    unet = UNet2DModel.from_pretrained(folder).to(device)  # pyright: ignore[reportArgumentType]
-    unet.eval().requires_grad_(False)
+    unet = UNet2DModel.from_pretrained(folder).to(device).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]
     if unet.device.type == "cuda":
         unet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     noise_scheduler = cast(DDPMScheduler, DDPMScheduler.from_pretrained(run, subfolder="scheduler"))

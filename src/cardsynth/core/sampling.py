@@ -160,13 +160,11 @@ def write_cards(
         )
     batches = generate(model, seeds, labels, **options)
     with CardWriter(out, overwrite) as writer, ThreadPoolExecutor(1) as pool:
-        writing = None
+        writing = pool.submit(lambda: None)
         for batch in batches:
-            if writing is not None:
-                writing.result()
-            writing = pool.submit(_write_batch, writer, model, batch)
-        if writing is not None:
             writing.result()
+            writing = pool.submit(_write_batch, writer, model, batch)
+        writing.result()
     return out
 
 

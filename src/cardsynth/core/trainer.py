@@ -40,7 +40,7 @@ class Learner:
         total_steps: optimiser steps of the run.
         epoch_steps: optimiser steps of a pass over the cards.
         cards_per_step: cards of one optimiser step, on all processes.
-        lr_scheduler: schedule of the learning rate.
+        lr_scheduler: schedule of the learning rate; a subclass without one overrides `learning_rate`.
         about: what the manifest says of the nets.
         memory_advice: what to do if memory does not suffice.
     """
@@ -183,9 +183,8 @@ class Trainer:
         self.learner, self.config, self.run = learner, config, run
         self.accelerator, self.monitor = learner.accelerator, monitor or Monitor()
         self.measurement = measurement
-        self.manifest = manifest | learner.about
-        self.manifest["mixed_precision"] = self.accelerator.mixed_precision
-        self.manifest["num_processes"] = self.accelerator.num_processes
+        precision, processes = self.accelerator.mixed_precision, self.accelerator.num_processes
+        self.manifest = manifest | learner.about | {"mixed_precision": precision, "num_processes": processes}
         self.step, self.recorder = 0, None
         self._pending: deque[_Pending] = deque()
         progress = self._open_run(resume, overwrite)

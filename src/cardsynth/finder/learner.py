@@ -22,7 +22,8 @@ class FinderLearner(Learner):
     """The segmentation net, its optimiser and its steps.
 
     The loss is cross-entropy plus Dice (Milletari et al. 2016). Equal arguments give equal weights at an equal number
-    of threads.
+    of threads. Batch norm needs the whole batch, so `relieve` cannot split it. There is no sample grid, since a finder
+    generates no cards.
 
     Args:
         config: Settings of the run.
