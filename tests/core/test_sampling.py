@@ -165,17 +165,17 @@ def test_a_written_folder_says_how_to_make_each_card_again(model, tmp_path):
 
 def test_a_batch_is_written_while_the_next_one_is_computed(model, tmp_path, monkeypatch):
     """Writing waits for a computation that, one after the other, would wait for the writing."""
-    drawing, computing = sampling.draw_cards, [threading.Event() for _ in range(3)]
+    drawing, computing = denoise.draw_cards, [threading.Event() for _ in range(3)]
     writing = sampling._write_batch
 
     def draw(model, net, recipe, seeds, *others):
         computing[seeds[0]].set()
         return drawing(model, net, recipe, seeds, *others)
 
-    def write(writer, model, how, batch):
+    def write(writer, model, batch):
         if batch.seeds[0] < 2:
             assert computing[batch.seeds[0] + 1].wait(20)
-        writing(writer, model, how, batch)
+        writing(writer, model, batch)
 
     monkeypatch.setattr(denoise, "draw_cards", draw)
     monkeypatch.setattr(sampling, "_write_batch", write)
@@ -198,7 +198,7 @@ def test_errors_of_writing_surface(model, tmp_path, monkeypatch, bad_seed):
 
 
 def test_ctrl_c_loses_nothing_that_was_drawn(model, tmp_path, monkeypatch):
-    drawing = sampling.draw_cards
+    drawing = denoise.draw_cards
 
     def interrupted(model, net, recipe, seeds, *others):
         if seeds[0] == 4:
