@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from cardsynth.baselines.learner import BaselineLearner
     from cardsynth.cards.dataset import Cards
+    from cardsynth.core.denoise import CardModel
     from cardsynth.core.learner import DiffusionLearner
     from cardsynth.core.recorder import TrainingStep
-    from cardsynth.core.sampling import CardModel
     from cardsynth.core.trainer import Trainer
 
 PRESETS: dict[str, RunConfig] = {**DIFFUSION_PRESETS, **BASELINE_PRESETS}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +17,16 @@ from cardsynth.baselines.model import BaselineModel, save_baseline
 from cardsynth.cards.dataset import Cards, normalize
 from cardsynth.core.batches import StepBatches
 from cardsynth.core.sampling import sample_grid
+from cardsynth.core.trainer import Learner
 from cardsynth.util.device import build_accelerator
 
 BATCHES_OF_STATISTICS, CARDS_OF_STATISTICS = 8, 64  # by which the batch norms of averaged weights are set
 
 
-class BaselineLearner:
+class BaselineLearner(Learner):
     """Nets, optimisers and averages of a run; a subclass builds the nets and takes the steps.
 
-    The first net is the one that is sampled.
+    The first net is the one that is sampled. Batch norm needs the whole batch, so `relieve` cannot split it.
 
     Args:
         config: settings of the run.
@@ -35,8 +36,6 @@ class BaselineLearner:
     Raises:
         ValueError: the cards do not fit the settings.
     """
-
-    figures: ClassVar[tuple[str, ...]]
 
     def __init__(self, config: BaselineConfig, cards: Cards, shown: torch.Tensor | None = None) -> None:
         self.config = config
@@ -93,14 +92,6 @@ class BaselineLearner:
             f"take a smaller train_batch_size than {self.config.train_batch_size}, or a smaller size or base_channels"
         )
 
-    def optimise(self, step: int) -> torch.Tensor:
-        """Takes optimiser step `step` (from 0); returns its `figures`, on the device."""
-        raise NotImplementedError
-
-    def measure(self) -> dict[str, float]:
-        """Returns further figures at the end of an epoch: none."""
-        return {}
-
     def batch_of(self, step: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Generator]:
         """Returns a step's cards (B, C, H, W) in [-1, 1], classes one-hot (B, classes), and random generator."""
         generator = torch.Generator(self.device).manual_seed(self.batches.seed(step, self.attempt))
@@ -133,10 +124,6 @@ class BaselineLearner:
         """Draws the cards of the first seeds with the averaged weights."""
         return sample_grid(self.model(), self.config.eval_batch_size)
 
-    def relieve(self) -> str:
-        """Makes a step need less memory: batch norm needs the whole batch, so it cannot."""
-        return ""
-
     def _averaged_net(self) -> ModelMixin:
         now = (self.attempt, self.average.optimization_step)
         if self._averaged_at != now:
@@ -168,18 +155,18 @@ class BaselineLearner:
         """Saves the net with its averaged weights inside the run."""
         save_baseline(run, self.config.kind, self._averaged_net())
 
-    def _stateful(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Any]:
+        """Returns nets, optimisers and the average by name."""
         optimizers = {f"{name} optimizer": optimizer for name, optimizer in self.optimizers.items()}
         return {**self.nets, **optimizers, "average": self.average}
 
     def state(self) -> dict[str, Any]:
         """Returns all that resuming needs, except settings and data: every net, its optimiser, and the averages."""
-        return {name: part.state_dict() for name, part in self._stateful().items()} | {"attempt": self.attempt}
+        return super().state() | {"attempt": self.attempt}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state`."""
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
+        super().load_state(state)
         self.attempt, self._averaged_at = state["attempt"], None
 
     def restart(self, attempt: int) -> None:

@@ -14,10 +14,9 @@ from cardsynth.baselines.config import BASELINE_PRESETS, DCGAN, VAE, BaselineCon
 from cardsynth.baselines.nets import CardAutoencoder, CardGenerator
 from cardsynth.baselines.points import check_points, one_hot, seed_points
 from cardsynth.cards.dataset import denormalize, normalize
-from cardsynth.cards.dials import Dials
 from cardsynth.cards.numbers import Numbers
 from cardsynth.core.base_config import SamplingConfig
-from cardsynth.core.denoise import Drawer
+from cardsynth.core.denoise import CardModel, Drawer
 from cardsynth.core.runs import WEIGHTS, RunError, is_run, read_manifest, revision_of
 from cardsynth.util.device import in_parts
 from cardsynth.util.files import new_folder
@@ -30,7 +29,7 @@ NETS: dict[str, tuple[str, type[ModelMixin]]] = {DCGAN: ("generator", CardGenera
 
 
 @dataclass(frozen=True)
-class BaselineModel:
+class BaselineModel(CardModel):
     """A trained DCGAN or VAE with all that sampling needs; `labels` is empty for a net without classes."""
 
     net: CardGenerator | CardAutoencoder
@@ -39,11 +38,6 @@ class BaselineModel:
     has_mask: bool = False
     name: str = ""
     revision: str = ""
-
-    @property
-    def dials(self) -> Dials:
-        """The numbers that cards of this model can be asked for: none."""
-        return Dials(self.name)
 
     def drawer(self, sampling: SamplingConfig | None = None, **options: Any) -> Drawer:
         """Prepares sampling.

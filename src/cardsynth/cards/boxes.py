@@ -1,5 +1,7 @@
 """Bounding boxes of damage masks."""
 
+from typing import cast
+
 import numpy as np
 from scipy import ndimage
 
@@ -13,7 +15,8 @@ def mask_boxes(mask: np.ndarray) -> list[list[int]]:
     Returns:
         Boxes [x, y, width, height] in pixels.
     """
-    components, _ = ndimage.label(np.asarray(mask) != 0, structure=np.ones((3, 3)))
+    labelled = ndimage.label(np.asarray(mask) != 0, structure=np.ones((3, 3)))
+    components, _ = cast(tuple[np.ndarray, int], labelled)  # a number only with `output`
     return [
         [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
         for rows, columns in ndimage.find_objects(components)

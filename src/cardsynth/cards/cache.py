@@ -81,7 +81,7 @@ def fingerprint_of(pixels: np.ndarray, labels: np.ndarray, label_names: tuple[st
     """Hash of pixels, uint8 (N, C, H, W), and labels, int64 (N,)."""
     digest = hashlib.sha256(repr((pixels.shape, label_names)).encode())
     for values in (pixels, labels):
-        digest.update(np.ascontiguousarray(values))
+        digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()[:16]
 
 
@@ -143,9 +143,9 @@ def _prepare(folder: Path, reading: Reading, place: Path, names: set[str]) -> tu
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with (temporary / PIXELS).open("wb") as file:
-            listing = read_into(file.write, cards, labelled, with_mask, reading, folder)
-            _flush(file)
+        with (temporary / PIXELS).open("wb") as store:
+            listing = read_into(lambda pixels: store.write(pixels.data), cards, labelled, with_mask, reading, folder)
+            _flush(store)
         shape = (len(listing.names), 3 + with_mask, *reading.size)
         fingerprint = fingerprint_of(_map(temporary / PIXELS, shape), *number_labels(listing))
         with (temporary / LISTING).open("w") as file:

@@ -161,8 +161,11 @@ def read_cards(source: str | Path, reading: Reading | tuple[int, int] | None = N
         CardError: a card cannot be read (unless `skip_bad`), a class of `only_labels` does not exist, or fewer than two
             cards remain; the message names the file and the remedy.
     """
-    if not isinstance(reading, Reading):
-        reading = Reading(**options) if reading is None else Reading(tuple(reading), **options)
+    if reading is None:
+        reading = Reading(**options)
+    elif not isinstance(reading, Reading):
+        height, width = reading
+        reading = Reading((height, width), **options)
     if Path(source).is_dir():
         pixels, listing, fingerprint = read_folder(Path(source), reading)
     else:

@@ -1,9 +1,8 @@
 """Validates the numbers that are asked of generated cards, such as the damaged share of the card."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 
 from cardsynth.cards.numbers import LIMITS, Numbers
 
@@ -37,7 +36,7 @@ class Dials:
             ValueError: the model did not learn a number, a value is out of range, a class without damage is asked for
                 damage, or there are not as many values as cards.
         """
-        numbers: list[dict[str, float]] = [{} for _ in labels]
+        numbers: list[Numbers] = [{} for _ in labels]
         unseen = set()
         for name, given in requested.items():
             if given is None:
@@ -47,7 +46,7 @@ class Dials:
                 raise ValueError(
                     f"{self.name} was trained without {name} (its conditions: {learned}), so it takes none"
                 )
-            values = [given] * len(labels) if isinstance(given, Real) else list(given)
+            values = list(given) if isinstance(given, Iterable) else [given] * len(labels)
             if len(values) != len(labels):
                 raise ValueError(f"there are {len(labels)} cards and {len(values)} values of {name}; give one for each")
             for card, label, value in zip(numbers, labels, values, strict=True):

@@ -51,18 +51,18 @@ def look_at(card: CardFile, folder: Path, masked: bool, report: ReportProblem) -
         report(
             "error", card.image, "has no mask where other cards have one", "add it; all black where nothing is damaged"
         )
-    if mask:
-        _check_mask(card, mask, image, report)
+    if card.mask and mask:
+        _check_mask(card.mask, mask, image, report)
     for path in card.others:
         _check_size(path, _open(path, folder, report), image, report)
     if image is None:
         return None
     for reason, remedy in _oddities(card.image):
         report("warning", card.image, reason, remedy)
-    if all(low == high for low, high in image.getextrema()):
+    if image.getcolors(1):
         report("warning", card.image, "has one colour all over", "scan it again, or remove it")
     digest = hashlib.sha256(repr(image.size).encode())
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return (image.height, image.width), digest.digest()
 
 
@@ -98,15 +98,15 @@ def _check_size(path: Path, other: Image.Image | None, image: Image.Image | None
         report("error", path, reason, "save both at one size")
 
 
-def _check_mask(card: CardFile, mask: Image.Image, image: Image.Image | None, report: ReportProblem) -> None:
-    _check_size(card.mask, mask, image, report)
+def _check_mask(path: Path, mask: Image.Image, image: Image.Image | None, report: ReportProblem) -> None:
+    _check_size(path, mask, image, report)
     values = {value for value, count in enumerate(mask.convert("L").histogram()) if count}
     if max(values) and max(values) < 128:
         reason = f"reaches only {max(values)} of 255, so that it reads as no damage"
-        report("error", card.mask, reason, "save damage as 255, the rest as 0")
+        report("error", path, reason, "save damage as 255, the rest as 0")
     elif not values <= {0, 255}:
         reason = "has values other than 0 and 255; from 128 on they are read as damage"
-        report("warning", card.mask, reason, "save damage as 255, the rest as 0")
+        report("warning", path, reason, "save damage as 255, the rest as 0")
 
 
 def _oddities(path: Path) -> Iterator[tuple[str, str]]:
@@ -122,8 +122,8 @@ def _oddities(path: Path) -> Iterator[tuple[str, str]]:
         if "A" in image.getbands() or "transparency" in image.info:
             yield "has transparency and is laid on white", "save it without an alpha channel"
         try:
-            if getattr(image, "n_frames", 1) > 1:
-                yield f"holds {image.n_frames} pictures, of which the first is read", "save the one that is meant"
+            if (count := getattr(image, "n_frames", 1)) > 1:
+                yield f"holds {count} pictures, of which the first is read", "save the one that is meant"
         except Exception:  # a decoder may raise anything on damaged bytes
             yield "is damaged behind its first picture, which is read", "scan or copy it again"
 

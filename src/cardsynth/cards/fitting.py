@@ -1,6 +1,7 @@
 """Reads pictures of any mode as upright RGB, and fits them to one size."""
 
 import io
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from cardsynth.cards.folder import CardError
 
 Fit = Literal["crop", "pad", "stretch"]  # how a picture of another shape is brought to a size
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # what Pillow warns of as a decompression bomb
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or sys.maxsize  # what Pillow warns of as a decompression bomb
 
 
 def read_image(file: str | Path | io.BytesIO, name: str = "") -> Image.Image:

@@ -30,25 +30,36 @@ class CardError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class CardFile:
-    """One card of a folder.
+class StoredCard:
+    """One card whose pictures are files or their bytes.
 
     Attributes:
-        name: file name relative to the folder.
+        name: file name relative to the folder, or the row of a data set.
         image: its picture.
         mask: its damage mask, if it has one.
         label: its damage class, if known.
         text: its caption, if it has one.
         row: its metadata row, if it has one.
-        others: further pictures that the row names, such as `soft_mask_file_name`.
     """
 
     name: str
-    image: Path
-    mask: Path | None = None
+    image: Path | io.BytesIO
+    mask: Path | io.BytesIO | None = None
     label: str | None = None
     text: str | None = None
     row: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CardFile(StoredCard):
+    """One card of a folder.
+
+    Attributes:
+        others: further pictures that the row names, such as `soft_mask_file_name`.
+    """
+
+    image: Path
+    mask: Path | None = None
     others: tuple[Path, ...] = ()
 
 
@@ -117,10 +128,13 @@ def parse_metadata(path: Path) -> Iterator[tuple[int, dict[str, Any] | CardError
         return
     for number, parsed in (_csv_rows if path.suffix == ".csv" else _json_rows)(text):
         fault = parsed if isinstance(parsed, str) else _fault_of(parsed)
-        yield number, CardError(f"{path}, line {number}: {fault}") if fault else parsed
+        if fault or isinstance(parsed, str):
+            yield number, CardError(f"{path}, line {number}: {fault}")
+        else:
+            yield number, parsed
 
 
-def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
+def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
@@ -130,7 +144,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
                 yield number, f"not JSON ({error}); mend or remove the line"
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
+def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for row in reader:

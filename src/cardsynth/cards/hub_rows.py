@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from cardsynth.cards.folder import CardError, CardFile
+from cardsynth.cards.folder import CardError, StoredCard
 from cardsynth.cards.numbers import darkness_of
 from cardsynth.cards.reading import Listing, Reading, chosen_cards, read_into_memory, some_cards
 
@@ -96,11 +96,11 @@ class _RowCards(Sequence):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> CardFile:
+    def __getitem__(self, index: int) -> StoredCard:
         row = self.rows[index]
         mask = file_of(row["mask"]) if row["mask"] else None
         image, known = file_of(row["image"]), {"darkness": row["darkness"]}
-        return CardFile(name=row["file_name"], image=image, mask=mask, label=row["label"], row=known)
+        return StoredCard(name=row["file_name"], image=image, mask=mask, label=row["label"], row=known)
 
 
 def file_of(stored: dict[str, Any]) -> Path | io.BytesIO:

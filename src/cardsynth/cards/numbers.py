@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-Numbers = Mapping[str, float]  # numbers of a card by name; one that is missing is unknown or left open
+Numbers = dict[str, float]  # numbers of a card by name; one that is missing is unknown or left open
 LIMITS = {"covered": 1.0, "darkness": 255.0}  # the most that each number can be; the least is 0
 
 
@@ -15,11 +15,13 @@ def darkness_of(row: Mapping[str, Any] | None) -> float | None:
     Returns:
         The darkness; None if the row does not tell.
     """
-    own, damages = (row or {}).get("darkness"), (row or {}).get("damages")
+    row = row or {}
+    own = row.get("darkness")
     try:
         if own not in (None, ""):
             darkness = float(own)
         else:
+            damages = row["damages"]
             covered = sum(damage["covered"] for damage in damages)
             darkness = sum(damage["covered"] * damage["darkness"] for damage in damages) / (covered or 1)
     except (TypeError, ValueError, KeyError):

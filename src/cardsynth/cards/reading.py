@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from cardsynth.cards.fitting import Fit, fit_image, read_image
-from cardsynth.cards.folder import IMAGE_SUFFIXES, CardError, CardFile, find_cards
+from cardsynth.cards.folder import IMAGE_SUFFIXES, CardError, CardFile, StoredCard, find_cards
 from cardsynth.cards.numbers import darkness_of
 from cardsynth.util.processes import results_in_order
 
@@ -76,7 +76,7 @@ def chosen_cards(labels: Sequence[str | None], reading: Reading, source: str | P
     return [index for index, label in enumerate(labels) if not reading.only_labels or label in reading.only_labels]
 
 
-def read_pictures(card: CardFile, with_mask: bool = True) -> tuple[Image.Image, Image.Image | None]:
+def read_pictures(card: StoredCard, with_mask: bool = True) -> tuple[Image.Image, Image.Image | None]:
     """Reads a card's picture as upright RGB, and its mask as grey if it has one.
 
     Raises:
@@ -94,7 +94,7 @@ def read_pictures(card: CardFile, with_mask: bool = True) -> tuple[Image.Image, 
     return image, mask
 
 
-def read_card(card: CardFile, reading: Reading, with_mask: bool) -> np.ndarray:
+def read_card(card: StoredCard, reading: Reading, with_mask: bool) -> np.ndarray:
     """Reads one card as uint8 (C, H, W), its mask as fourth channel; raises CardError that names file and remedy."""
     image, mask = read_pictures(card, with_mask)
     channels = [fit_image(image, reading.size, reading.fit, reading.portrait)]
@@ -105,13 +105,13 @@ def read_card(card: CardFile, reading: Reading, with_mask: bool) -> np.ndarray:
     return np.concatenate(channels, axis=-1).transpose(2, 0, 1)
 
 
-def _open(file: Path | io.BytesIO, what: str, card: CardFile) -> Image.Image:
+def _open(file: Path | io.BytesIO, what: str, card: StoredCard) -> Image.Image:
     return read_image(file, f"{what} of {card.name}" if isinstance(file, io.BytesIO) else str(file))
 
 
 def read_into(
     write: Callable[[np.ndarray], object],
-    cards: Sequence[CardFile],
+    cards: Sequence[StoredCard],
     labelled: bool,
     with_mask: bool,
     reading: Reading,
@@ -141,7 +141,7 @@ def read_into(
             if len(good):
                 write(pixels)
             names += [card.name for card in good]
-            labels += [card.label for card in good if labelled]
+            labels += [card.label for card in good if labelled and card.label is not None]
             darkness += map(_darkness, good, pixels)
             bad += errors
             progress.update(len(good) + len(errors))
@@ -153,7 +153,7 @@ def read_into(
     return Listing(tuple(names), tuple(labels), tuple(darkness), tuple(bad))
 
 
-def _darkness(card: CardFile, pixels: np.ndarray) -> float | None:
+def _darkness(card: StoredCard, pixels: np.ndarray) -> float | None:
     """The darkness of a card by its row; without one, 0 if its mask is empty, else unknown."""
     known = darkness_of(card.row)
     return 0.0 if known is None and len(pixels) == 4 and not pixels[3].any() else known
@@ -165,11 +165,11 @@ def _parts(count: int) -> Iterator[range]:
 
 
 def _read_some(
-    indices: range, cards: Sequence[CardFile], labelled: bool, with_mask: bool, reading: Reading
-) -> tuple[np.ndarray, list[CardFile], list[str]]:
+    indices: range, cards: Sequence[StoredCard], labelled: bool, with_mask: bool, reading: Reading
+) -> tuple[np.ndarray, list[StoredCard], list[str]]:
     """Reads some cards; returns pixels of the readable ones, those cards, and the errors of the others."""
     pixels = np.empty((len(indices), 3 + with_mask, *reading.size), np.uint8)
-    good: list[CardFile] = []
+    good: list[StoredCard] = []
     errors = []
     for index in indices:
         card = cards[index]
@@ -184,7 +184,7 @@ def _read_some(
 
 
 def read_into_memory(
-    cards: Sequence[CardFile], labelled: bool, with_mask: bool, reading: Reading, source: str | Path
+    cards: Sequence[StoredCard], labelled: bool, with_mask: bool, reading: Reading, source: str | Path
 ) -> tuple[np.ndarray, Listing]:
     """Reads cards into memory; returns pixels uint8 (N, C, H, W) and the listing; raises as `read_cards` does."""
     pixels = np.empty((len(cards), 3 + with_mask, *reading.size), np.uint8)

@@ -34,12 +34,15 @@ class Known(Protocol):
 
     def of(self, part: slice) -> Self:
         """Returns the same for some of the cards; beyond the last one, it is repeated."""
+        ...
 
     def to(self, device: torch.device) -> Self:
         """Returns the same on a device."""
+        ...
 
     def keep(self, clean_images: torch.Tensor, noise_ratio: float) -> torch.Tensor:
         """Corrects the predicted clean images, float32 (B, C, h, w) in [-1, 1], by what is known."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,39 @@ class Drawer:
     takes_known: bool = False
 
 
-@dataclass(frozen=True)
-class TrainedModel:
-    """A trained net with all that sampling needs.
+class CardModel:
+    """A trained model of any kind that draws labelled cards.
 
     Attributes:
-        labels: classes of the net; empty without classes.
-        has_mask: whether a fourth channel, the damage mask, is drawn with each card.
-        number_ranges: least and most of each condition among the training cards, by class ("all" without classes).
         name: name of the run or Hub id.
         revision: commit on the Hub, or a hash of the weights.
+        labels: classes of the model; empty without classes.
+        has_mask: whether a fourth channel, the damage mask, is drawn with each card.
+        net: the net that is sampled; cards are drawn on its device.
+    """
+
+    name: str
+    revision: str
+    labels: tuple[str, ...]
+    has_mask: bool
+    net: torch.nn.Module
+
+    @property
+    def dials(self) -> Dials:
+        """The numbers that cards of this model can be asked for: none, unless its kind learns some."""
+        return Dials(self.name)
+
+    def drawer(self, sampling: SamplingConfig | None = None, **options: Any) -> Drawer:
+        """Prepares sampling; raises ValueError for settings that the model does not take."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TrainedModel(CardModel):
+    """A trained diffusion net with all that sampling needs.
+
+    Attributes:
+        number_ranges: least and most of each condition among the training cards, by class ("all" without classes).
     """
 
     unet: UNet2DModel
@@ -126,7 +152,7 @@ def resolve_sampling(model: TrainedModel, sampling: SamplingConfig | None = None
         if own.negative_label not in model.labels:
             sampling = sampling.replace(negative_label=None)
         if changes.get("sampler") == "ddpm" != own.sampler:
-            changes = {"num_inference_steps": model.noise_scheduler.config.num_train_timesteps} | changes
+            changes = {"num_inference_steps": model.noise_scheduler.config["num_train_timesteps"]} | changes
     sampling = sampling.replace(**changes)
     if sampling.negative_label is not None:
         check_labels([sampling.negative_label], model.labels, model.name)
@@ -141,7 +167,7 @@ def cards_at_once(unet: UNet2DModel) -> int:
     cards go through it together.
     """
     _, height, width = latent_shape(unet)
-    need = MAPS_AT_ONCE * 4 * height * width * unet.config.block_out_channels[0]
+    need = MAPS_AT_ONCE * 4 * height * width * unet.config["block_out_channels"][0]
     budget, most = BYTES_ON_CPU, MOST_ON_CPU
     if unet.device.type == "cuda":
         budget, most = SHARE_OF_GPU * torch.cuda.get_device_properties(unet.device).total_memory, MOST_ON_GPU
@@ -175,7 +201,9 @@ def draw_cards(
         Cards uint8 (B, C, H, W) on the CPU.
     """
     missing, count = -len(seeds) % at_once, len(seeds)
-    seeds, labels, numbers = (values + values[-1:] * missing for values in (seeds, labels, numbers))
+    seeds = seeds + seeds[-1:] * missing
+    labels = labels + labels[-1:] * missing
+    numbers = numbers + numbers[-1:] * missing
     device, shape = model.unet.device, latent_shape(model.unet)
 
     def draw(part: slice, stopped: threading.Event) -> torch.Tensor:
@@ -225,7 +253,9 @@ def denoise(
     Returns:
         Clean images, float32 (B, C, h, w).
     """
-    scheduler = build_sampler(sampling.sampler, model.noise_scheduler, sampling.num_inference_steps)
+    assert draw_noise or sampling.sampler not in STOCHASTIC
+    # The schedulers' common class declares neither `timesteps` nor `step`.
+    scheduler: Any = build_sampler(sampling.sampler, model.noise_scheduler, sampling.num_inference_steps)
     timesteps = scheduler.timesteps[first_step:]
     guided = guided_steps(model, sampling, timesteps)
     for timestep, timestep_on_device, guided_now in zip(timesteps, timesteps.to(images.device), guided, strict=True):
@@ -237,7 +267,7 @@ def denoise(
             clean_images = known.keep(clean_images, noise_ratio(model.noise_scheduler, timestep))
         if watch is not None:
             watch(timestep.item(), images, clean_images)
-        noise = {"variance_noise": draw_noise()} if sampling.sampler in STOCHASTIC else {}
+        noise = {"variance_noise": draw_noise()} if draw_noise and sampling.sampler in STOCHASTIC else {}
         images = scheduler.step(clean_images, timestep, images, **noise).prev_sample
     return images
 
@@ -266,7 +296,7 @@ def _is_guided(model: TrainedModel, sampling: SamplingConfig) -> bool:
 
 def guided_steps(model: TrainedModel, sampling: SamplingConfig, timesteps: torch.Tensor) -> list[bool]:
     """Whether cards are guided at each of some timesteps, int (N,) on the CPU."""
-    guided, count = _is_guided(model, sampling), model.noise_scheduler.config.num_train_timesteps
+    guided, count = _is_guided(model, sampling), model.noise_scheduler.config["num_train_timesteps"]
     low, high = sampling.guidance_interval
     return [guided and low <= timestep / count <= high for timestep in timesteps.tolist()]
 
@@ -321,5 +351,6 @@ def build_predictor(
 
 def latent_shape(unet: UNet2DModel) -> tuple[int, int, int]:
     """Shape of the noise of one card, pixels folded: (C * p * p, H / p, W / p)."""
-    side = unet.config.sample_size
-    return (unet.config.out_channels, *((side, side) if isinstance(side, int) else side))
+    side = unet.config["sample_size"]
+    height, width = (side, side) if isinstance(side, int) else side
+    return unet.config["out_channels"], height, width

@@ -8,6 +8,7 @@ from diffusers import DDPMScheduler, SchedulerMixin
 from diffusers.training_utils import compute_snr
 
 from cardsynth.core.base_config import Sampler
+from cardsynth.core.config import BetaSchedule, PredictionType
 
 SAMPLERS = get_args(Sampler)
 # Those that add noise at every step.
@@ -15,7 +16,7 @@ STOCHASTIC = ("sde-dpmsolver++", "ddpm")
 
 
 def build_noise_scheduler(
-    beta_schedule: str = "linear", prediction_type: str = "epsilon", num_train_timesteps: int = 1000
+    beta_schedule: BetaSchedule = "linear", prediction_type: PredictionType = "epsilon", num_train_timesteps: int = 1000
 ) -> DDPMScheduler:
     """Builds the noise schedule of training.
 
@@ -37,12 +38,13 @@ def training_target(
     noise_scheduler: DDPMScheduler, clean_images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
 ) -> torch.Tensor:
     """Returns what the net should predict, (B, C, H, W): noise, image, or velocity (Salimans & Ho 2022)."""
-    prediction_type = noise_scheduler.config.prediction_type
+    prediction_type = noise_scheduler.config["prediction_type"]
     if prediction_type == "epsilon":
         return noise
     if prediction_type == "sample":
         return clean_images
-    return noise_scheduler.get_velocity(clean_images, noise, timesteps)
+    # diffusers declares int32 timesteps, and takes int64 ones.
+    return noise_scheduler.get_velocity(clean_images, noise, timesteps)  # pyright: ignore[reportArgumentType]
 
 
 def loss_weights(
@@ -71,7 +73,7 @@ def loss_weights(
         return torch.ones(timesteps.shape, device=timesteps.device)
     snr = compute_snr(noise_scheduler, timesteps)
     divisor = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
-    return snr.clamp(snr_floor, snr_gamma) / divisor[noise_scheduler.config.prediction_type]
+    return snr.clamp(snr_floor, snr_gamma) / divisor[noise_scheduler.config["prediction_type"]]
 
 
 def channel_shares(channels: int, mask_weight: float = 1.0, patch_size: int = 1) -> torch.Tensor:
@@ -128,7 +130,7 @@ def predict_clean_images(
         float (B, C, H, W).
     """
     alpha_prod = noise_scheduler.alphas_cumprod[timestep]
-    prediction_type = noise_scheduler.config.prediction_type
+    prediction_type = noise_scheduler.config["prediction_type"]
     if prediction_type == "epsilon":
         clean_images = (noisy_images - (1 - alpha_prod) ** 0.5 * model_output) / alpha_prod**0.5
     elif prediction_type == "v_prediction":
@@ -159,7 +161,7 @@ def build_sampler(name: str, noise_scheduler: DDPMScheduler, num_inference_steps
     Raises:
         ValueError: there is no such sampler, or the schedule has fewer timesteps.
     """
-    num_train_timesteps = noise_scheduler.config.num_train_timesteps
+    num_train_timesteps = noise_scheduler.config["num_train_timesteps"]
     if not 1 <= num_inference_steps <= num_train_timesteps:
         raise ValueError(f"num_inference_steps must lie in 1 to {num_train_timesteps}, and is {num_inference_steps}")
     samplers = {

@@ -1,11 +1,11 @@
 """One optimiser step of diffusion training: net, noise, loss, optimiser and averaged weights, on one device."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
@@ -29,10 +29,11 @@ from cardsynth.core.model import build_unet
 from cardsynth.core.optimizer import build_optimizer
 from cardsynth.core.runs import save_average, save_pipeline
 from cardsynth.core.sampling import sample_grid
+from cardsynth.core.trainer import Learner
 from cardsynth.util.device import backward_in_threads, build_accelerator, compile_net
 
 
-class DiffusionLearner:
+class DiffusionLearner(Learner):
     """Net, optimiser and averages of a diffusion run, and its steps.
 
     Args:
@@ -43,8 +44,6 @@ class DiffusionLearner:
     Raises:
         ValueError: the cards do not fit the settings.
     """
-
-    figures: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
 
     def __init__(self, config: TrainingConfig, cards: Cards, shown: torch.Tensor | None = None) -> None:
         for condition in config.conditions:
@@ -63,7 +62,8 @@ class DiffusionLearner:
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         if self.device.type == "cuda":
-            unet.to(memory_format=torch.channels_last)
+            # Around `to`, diffusers' wrapper hides `self` from type checkers.
+            unet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._averaged_unet = deepcopy(unet).to(self.device).eval().requires_grad_(False)
         schedule = config.beta_schedule, config.prediction_type, config.num_train_timesteps
         self.noise_scheduler = build_noise_scheduler(*schedule)
@@ -90,6 +90,7 @@ class DiffusionLearner:
         """Takes optimiser step `step` (from 0); returns its loss and gradient norm, (2,), on the device."""
         loss = self._gradients(step)
         gradient_norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        assert gradient_norm is not None
         self.optimizer.step()
         self.lr_scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -144,7 +145,8 @@ class DiffusionLearner:
         # Forward diffusion: noise of each card's own timestep.
         noise = torch.randn(clean_images.shape, generator=generator, device=self.device)
         timesteps = spread_timesteps(len(pixels), config.num_train_timesteps, generator)
-        noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)
+        # diffusers declares int32 timesteps, and takes int64 ones.
+        noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)  # pyright: ignore[reportArgumentType]
         # What the net should predict (noise, card or velocity), and how much its error weighs at each timestep.
         target = training_target(self.noise_scheduler, clean_images, noise, timesteps)
         weights = self._weights[timesteps]
@@ -192,11 +194,6 @@ class DiffusionLearner:
         return {"parameters": sum(value.numel() for value in self.parameters)}
 
     @property
-    def learning_rate(self) -> float:
-        """Learning rate of the next step."""
-        return self.lr_scheduler.get_last_lr()[0]
-
-    @property
     def memory_advice(self) -> str:
         """What to do if memory does not suffice."""
         if self.accelerator.num_processes > 1 and self.config.train_batch_size > 1:
@@ -205,10 +202,6 @@ class DiffusionLearner:
                 " gradient_accumulation_steps"
             )
         return "not even one card at a time fits: turn on gradient_checkpointing, or take a smaller size or net"
-
-    def measure(self) -> dict[str, float]:
-        """Returns further figures at the end of an epoch: none."""
-        return {}
 
     @cached_property
     def _number_ranges(self) -> dict[str, dict[str, tuple[float, float]]]:
@@ -236,17 +229,9 @@ class DiffusionLearner:
             save_average(run, self.averaged_unet(decay), decay)
         save_pipeline(run, DDPMPipeline(self.averaged_unet(), self.noise_scheduler))
 
-    def _stateful(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Any]:
+        """Returns net, optimiser, schedule of the learning rate and averages by name."""
         averages = {f"average {decay:g}": average for decay, average in self.averages.items()}
         scaler = {"scaler": self.accelerator.scaler} if self.accelerator.scaler else {}
         parts = {"unet": self.accelerator.unwrap_model(self.unet), "optimizer": self.optimizer}
         return {**parts, "lr_scheduler": self.lr_scheduler, **averages, **scaler}
-
-    def state(self) -> dict[str, Any]:
-        """Returns all that resuming needs, except settings and data."""
-        return {name: part.state_dict() for name, part in self._stateful().items()}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a `state`."""
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])

@@ -18,17 +18,11 @@ def build_optimizer(
         total_steps: optimiser steps of the run.
     """
     parameters = list(parameters)
+    betas, fused = (0.9, config.adam_beta2), parameters[0].device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(
-        parameters,
-        config.learning_rate,
-        betas=(0.9, config.adam_beta2),
-        weight_decay=config.weight_decay,
-        fused=parameters[0].device.type in ("cpu", "cuda"),
+        parameters, config.learning_rate, betas, weight_decay=config.weight_decay, fused=fused
     )
     lr_scheduler = get_scheduler(
-        config.lr_scheduler,
-        optimizer,
-        num_warmup_steps=config.lr_warmup_steps,
-        num_training_steps=total_steps,
+        config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps
     )
     return optimizer, lr_scheduler

@@ -13,5 +13,5 @@ def _build(name: str, tables: dict[str, dict[str, Any]]) -> TrainingConfig:
     return base.replace(preset=name, **values)
 
 
-_TABLES = tomllib.loads(resources.files(__package__).joinpath("presets.toml").read_text(encoding="utf-8"))
+_TABLES = tomllib.loads(resources.files("cardsynth.core").joinpath("presets.toml").read_text(encoding="utf-8"))
 PRESETS: dict[str, TrainingConfig] = {name: _build(name, _TABLES) for name in _TABLES}

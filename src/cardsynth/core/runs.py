@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
@@ -13,7 +13,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
 from cardsynth.cards.dataset import Cards
 from cardsynth.core.base_config import RunConfig
 from cardsynth.core.config import TrainingConfig
-from cardsynth.core.denoise import TrainedModel
+from cardsynth.core.denoise import TrainedModel, latent_shape
 from cardsynth.core.presets import PRESETS
 from cardsynth.util.environment import describe_environment
 from cardsynth.util.files import new_folder, read_json_lines, read_object, replace_folder, write_atomically
@@ -139,14 +139,14 @@ def load_model(
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise RunError(f"{run} has no saved model yet (unet/ is missing); train on: its first save comes with an epoch")
-    unet = UNet2DModel.from_pretrained(folder).to(device).eval().requires_grad_(False)
+    # Around `to`, diffusers' wrapper hides `self` from type checkers.
+    unet = UNet2DModel.from_pretrained(folder).to(device).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]
     if unet.device.type == "cuda":
-        unet.to(memory_format=torch.channels_last)
-    noise_scheduler = DDPMScheduler.from_pretrained(run, subfolder="scheduler")
+        unet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    noise_scheduler = cast(DDPMScheduler, DDPMScheduler.from_pretrained(run, subfolder="scheduler"))
     manifest = read_manifest(run)
     if config is None:
-        side = unet.config.sample_size
-        height, width = (side, side) if isinstance(side, int) else side
+        _, height, width = latent_shape(unet)
         config = TrainingConfig(height=height, width=width)
     return TrainedModel(
         unet=unet,
@@ -203,7 +203,7 @@ def build_manifest(config: RunConfig, cards: Cards) -> dict[str, Any]:
 
 
 def _hash_of_darkness(cards: Cards) -> str | None:
-    return None if cards.darkness is None else hashlib.sha256(cards.darkness.cpu().numpy()).hexdigest()[:16]
+    return None if cards.darkness is None else hashlib.sha256(cards.darkness.cpu().numpy().data).hexdigest()[:16]
 
 
 def check_resumable(run: Path, config: Any, manifest: dict[str, Any]) -> None:

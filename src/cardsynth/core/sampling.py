@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,43 +12,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from cardsynth.cards.boxes import mask_boxes
-from cardsynth.cards.dials import Dials
 from cardsynth.cards.fitting import encode_png
 from cardsynth.cards.folder import CardError, CardWriter
 from cardsynth.cards.grids import card_grid, grid_columns
 from cardsynth.cards.labels import check_labels
 from cardsynth.cards.numbers import Numbers
 from cardsynth.core.base_config import SamplingConfig
-from cardsynth.core.denoise import Drawer, Known
-
-
-class CardModel(Protocol):
-    """A trained model of any kind that draws labelled cards.
-
-    Attributes:
-        name: name of the run or Hub id.
-        revision: commit on the Hub, or a hash of the weights.
-        labels: classes of the model; empty without classes.
-        has_mask: whether it draws masks.
-        net: the net that is sampled; cards are drawn on its device.
-        dials: the numbers that cards can be asked for.
-    """
-
-    name: str
-    revision: str
-    labels: tuple[str, ...]
-    has_mask: bool
-
-    @property
-    def net(self) -> torch.nn.Module:
-        """The net that is sampled."""
-
-    @property
-    def dials(self) -> Dials:
-        """The numbers that cards can be asked for."""
-
-    def drawer(self, sampling: SamplingConfig | None = None, **options: Any) -> Drawer:
-        """Prepares sampling; raises ValueError for settings that the model does not take."""
+from cardsynth.core.denoise import CardModel, Known
 
 
 @dataclass(frozen=True)
@@ -78,7 +48,7 @@ def choose_labels(model: CardModel, seeds: Sequence[int], labels: str | Sequence
     """
     if labels is None:
         return [model.labels[seed % len(model.labels)] if model.labels else None for seed in seeds]
-    chosen = [labels] * len(seeds) if isinstance(labels, str) else list(labels)
+    chosen: list[str | None] = [labels] * len(seeds) if isinstance(labels, str) else list(labels)
     check_labels(chosen, model.labels, model.name)
     if len(chosen) != len(seeds):
         raise ValueError(f"there are {len(seeds)} seeds and {len(chosen)} labels; give one label for each seed")
@@ -125,8 +95,8 @@ def generate(
     seeds = list(seeds)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be different whole numbers from 0")
-    labels = choose_labels(model, seeds, labels)
-    numbers = model.dials.choose(labels, covered=covered, darkness=darkness)
+    classes = choose_labels(model, seeds, labels)
+    numbers = model.dials.choose(classes, covered=covered, darkness=darkness)
     drawer = model.drawer(sampling, **options)
     if known is not None and not drawer.takes_known:
         raise ValueError(f"{model.name} draws a card in one step, so nothing of it can be known beforehand")
@@ -138,7 +108,7 @@ def generate(
         with tqdm(total=len(seeds), desc="Generating", unit="card", disable=not progress) as bar:
             while position < len(seeds):
                 part = slice(position, position + size)
-                chosen = seeds[part], labels[part], numbers[part]
+                chosen = seeds[part], classes[part], numbers[part]
                 try:
                     pixels = drawer.draw(*chosen, at_once, known and known.of(part))
                 except torch.OutOfMemoryError:
@@ -190,13 +160,11 @@ def write_cards(
         )
     batches = generate(model, seeds, labels, **options)
     with CardWriter(out, overwrite) as writer, ThreadPoolExecutor(1) as pool:
-        writing = None
+        writing = pool.submit(lambda: None)
         for batch in batches:
-            if writing is not None:
-                writing.result()
-            writing = pool.submit(_write_batch, writer, model, batch)
-        if writing is not None:
             writing.result()
+            writing = pool.submit(_write_batch, writer, model, batch)
+        writing.result()
     return out
 
 

@@ -9,11 +9,11 @@ import math
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from accelerate import Accelerator
@@ -32,55 +32,69 @@ from cardsynth.util.state import load_state, save_state
 PROGRESS = "progress.json"
 
 
-class Learner(Protocol):
-    """The nets, optimisers and averages of a run, and its steps.
+class Learner:
+    """The nets, optimisers and averages of a run, and its steps; a subclass is a kind of model.
 
     Attributes:
         figures: names of the numbers that `optimise` returns: `loss`, `gradient_norm`, and any others.
         total_steps: optimiser steps of the run.
         epoch_steps: optimiser steps of a pass over the cards.
         cards_per_step: cards of one optimiser step, on all processes.
+        lr_scheduler: schedule of the learning rate; a subclass without one overrides `learning_rate`.
         about: what the manifest says of the nets.
         memory_advice: what to do if memory does not suffice.
-        learning_rate: learning rate of the next step.
     """
 
+    figures: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
     accelerator: Accelerator
-    figures: tuple[str, ...]
     total_steps: int
     epoch_steps: int
     cards_per_step: int
+    lr_scheduler: torch.optim.lr_scheduler.LRScheduler
     about: dict[str, Any]
-    learning_rate: float
     memory_advice: str
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        return float(self.lr_scheduler.get_last_lr()[0])
 
     def optimise(self, step: int) -> torch.Tensor:
         """Takes optimiser step `step` (from 0); returns its `figures`, on the device."""
+        raise NotImplementedError
 
     def relieve(self) -> str:
         """Makes a step need less memory, training the same; returns how, or an empty text if it cannot."""
+        return ""
 
     def measure(self) -> dict[str, float]:
         """Returns further figures at the end of an epoch."""
+        return {}
 
     def sample_grid(self) -> Image.Image | None:
         """Draws samples of the averaged model from fixed seeds; None for a model that draws nothing."""
 
     def save_model(self, run: Path, checkpoint: Path) -> None:
         """Saves the averaged weights inside the run, to be opened with its manifest; `checkpoint` is being written."""
+        raise NotImplementedError
+
+    def stateful(self) -> dict[str, Any]:
+        """Returns the parts that have a `state_dict` which resuming needs, by name."""
+        raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
-        """Returns all that resuming needs, as nested dicts of tensors and numbers."""
+        """Returns all that resuming needs, except settings and data, as nested dicts of tensors and numbers."""
+        return {name: part.state_dict() for name, part in self.stateful().items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state`."""
+        for name, part in self.stateful().items():
+            part.load_state_dict(state[name])
 
 
-class Measurement(Protocol):
-    """Measures the model at the end of some epochs, such as KID against held-out cards."""
-
-    def __call__(self, learner: Any, epoch: int, done: bool, elapsed: float) -> dict[str, float]:
-        """Returns figures; none if no measurement is due. `elapsed`: seconds of the whole run so far."""
+# Measures the model at the end of some epochs, such as KID against held-out cards. Called with the learner, the number
+# of the epoch, whether training is done, and the seconds of the whole run so far; returns no figures if none are due.
+Measurement = Callable[[Any, int, bool, float], dict[str, float]]
 
 
 class Monitor:
@@ -169,9 +183,8 @@ class Trainer:
         self.learner, self.config, self.run = learner, config, run
         self.accelerator, self.monitor = learner.accelerator, monitor or Monitor()
         self.measurement = measurement
-        self.manifest = manifest | learner.about
-        self.manifest["mixed_precision"] = self.accelerator.mixed_precision
-        self.manifest["num_processes"] = self.accelerator.num_processes
+        precision, processes = self.accelerator.mixed_precision, self.accelerator.num_processes
+        self.manifest = manifest | learner.about | {"mixed_precision": precision, "num_processes": processes}
         self.step, self.recorder = 0, None
         self._pending: deque[_Pending] = deque()
         progress = self._open_run(resume, overwrite)
@@ -296,7 +309,7 @@ class Trainer:
         self._read(0, {})
         target = self.run / "checkpoints" / f"step_{self.step:06d}"
         with self._saving():
-            if self.accelerator.is_main_process:
+            if self.recorder:
                 with new_folder(target) as folder:
                     save_state(self.learner.state(), folder)
                     progress = {"step": self.step, "wall_time_s": self.recorder.wall_time_s}
@@ -327,7 +340,7 @@ class Trainer:
     def _save_grid(self, epoch: int) -> Path | None:
         path = self.run / "samples" / f"{self.config.grid_name(self.step, epoch)}.png"
         grid = None
-        if self.accelerator.is_main_process:
+        if self.recorder:
             with self._saving(), self._fitting_memory():
                 grid = self.learner.sample_grid()
                 if grid:

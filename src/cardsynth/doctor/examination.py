@@ -17,10 +17,10 @@ from cardsynth.baselines.variety import small_vectors
 from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.core.base_config import RunConfig
 from cardsynth.core.config import TrainingConfig
-from cardsynth.core.denoise import TrainedModel
+from cardsynth.core.denoise import CardModel, TrainedModel
 from cardsynth.core.model import build_unet
 from cardsynth.core.runs import RunError, checkpoints, is_run, load_model, read_log, read_manifest
-from cardsynth.core.sampling import CardModel, generate
+from cardsynth.core.sampling import generate
 from cardsynth.evaluation.copies import nearest_in_features
 from cardsynth.evaluation.timestep_loss import loss_by_timestep
 from cardsynth.models import load_settings

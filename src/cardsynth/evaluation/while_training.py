@@ -8,9 +8,9 @@ import torch
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.core.base_config import RunConfig
-from cardsynth.core.denoise import TrainedModel
+from cardsynth.core.denoise import CardModel, TrainedModel
 from cardsynth.core.runs import read_log
-from cardsynth.core.sampling import CardModel, generate
+from cardsynth.core.sampling import generate
 from cardsynth.evaluation.evaluate import MOST, select
 from cardsynth.evaluation.features import FeatureNet, cardnet, known_judge
 from cardsynth.evaluation.metrics import GROUPS, kernel_distance

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from segmentation_models_pytorch.losses import DiceLoss
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.core.runs import RunError
+from cardsynth.core.trainer import Learner
 from cardsynth.finder.batches import FinderBatches, augment
 from cardsynth.finder.config import FinderConfig
 from cardsynth.finder.kind import finder_kind
@@ -17,11 +18,12 @@ from cardsynth.finder.net import build_finder, save_net
 from cardsynth.util.device import build_accelerator
 
 
-class FinderLearner:
+class FinderLearner(Learner):
     """The segmentation net, its optimiser and its steps.
 
     The loss is cross-entropy plus Dice (Milletari et al. 2016). Equal arguments give equal weights at an equal number
-    of threads.
+    of threads. Batch norm needs the whole batch, so `relieve` cannot split it. There is no sample grid, since a finder
+    generates no cards.
 
     Args:
         config: Settings of the run.
@@ -34,8 +36,6 @@ class FinderLearner:
         RunError: There are several processes.
         ValueError: The architecture, the encoder or its weights do not exist.
     """
-
-    figures: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
 
     def __init__(
         self, config: FinderConfig, cards: Cards, synthetic: Cards | None = None, labels: tuple[str, ...] = ()
@@ -63,11 +63,6 @@ class FinderLearner:
         return {**finder_kind(self.config, labels), "labels": list(labels), "parameters": parameters}
 
     @property
-    def learning_rate(self) -> float:
-        """Learning rate of the next step."""
-        return self.lr_scheduler.get_last_lr()[0]
-
-    @property
     def memory_advice(self) -> str:
         """What to do if memory does not suffice."""
         return f"take a smaller train_batch_size than {self.config.train_batch_size}, or a smaller size or encoder"
@@ -88,32 +83,20 @@ class FinderLearner:
         self.lr_scheduler.step()
         return torch.stack([loss.detach(), gradient_norm])
 
-    def relieve(self) -> str:
-        """Makes a step need less memory: batch norm needs the whole batch, so it cannot."""
-        return ""
-
-    def measure(self) -> dict[str, float]:
-        """Returns further figures at the end of an epoch: none."""
-        return {}
-
-    def sample_grid(self) -> None:
-        """Draws nothing: a finder generates no cards."""
-
     def save_model(self, run: Path, checkpoint: Path) -> None:
         """Saves the net inside the run."""
         save_net(self.finder.net, run)
 
-    def _stateful(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Any]:
+        """Returns net, optimiser and schedule of the learning rate by name."""
         scaler = {"scaler": self.accelerator.scaler} if self.accelerator.scaler else {}
         return {"net": self.finder, "optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler, **scaler}
 
     def state(self) -> dict[str, Any]:
         """Returns all that resuming needs, except settings and data."""
-        state = {name: part.state_dict() for name, part in self._stateful().items()}
-        return state | {"generator": self._generator.get_state()}
+        return super().state() | {"generator": self._generator.get_state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state`."""
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
+        super().load_state(state)
         self._generator.set_state(state["generator"].cpu())

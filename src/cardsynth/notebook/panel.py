@@ -15,10 +15,10 @@ from cardsynth.baselines.model import NETS as BASELINE_NETS
 from cardsynth.cards.folder import CardFile
 from cardsynth.cards.numbers import LIMITS
 from cardsynth.cards.reading import read_pictures
-from cardsynth.core.denoise import TrainedModel
+from cardsynth.core.denoise import CardModel, TrainedModel
 from cardsynth.core.diffusion import SAMPLERS
 from cardsynth.core.runs import WEIGHTS
-from cardsynth.core.sampling import CardModel, choose_labels, write_cards
+from cardsynth.core.sampling import choose_labels, write_cards
 from cardsynth.models import open_model
 from cardsynth.plots.cards import figure_png, show_images
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from PIL import Image
 from cardsynth.core.diffusion import spread_timesteps, training_target
 from cardsynth.core.optimizer import build_optimizer
 from cardsynth.core.runs import save_pipeline
+from cardsynth.core.trainer import Learner
 from cardsynth.text.config import TextConfig
 from cardsynth.text.data import batch_at, epoch_batches
 from cardsynth.text.draw import LORA, TextDrawing, draw_pictures, prompt_grid
@@ -78,7 +79,7 @@ def save_adapters(pipeline: DiffusionPipeline, folder: Path) -> None:
     pipeline.save_lora_weights(str(folder), safe_serialization=True, **layers)
 
 
-class TextLearner:
+class TextLearner(Learner):
     """The trained parts of a pipeline, their optimiser and averages, and the steps.
 
     Args:
@@ -90,8 +91,6 @@ class TextLearner:
         prompts: validation prompts.
         drawing: how the validation prompts are drawn.
     """
-
-    figures: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
 
     def __init__(
         self,
@@ -156,15 +155,6 @@ class TextLearner:
             self.pipeline.unet.enable_gradient_checkpointing()
             return "gradient_checkpointing is on: less memory for more time, and it trains alike"
         return ""
-
-    def measure(self) -> dict[str, float]:
-        """Returns further figures at the end of an epoch: none."""
-        return {}
-
-    @property
-    def learning_rate(self) -> float:
-        """Learning rate of the next step."""
-        return self.lr_scheduler.get_last_lr()[0]
 
     @property
     def about(self) -> dict[str, int]:
@@ -263,20 +253,19 @@ class TextLearner:
         finally:
             self.average.restore(self.parameters)
 
-    def _stateful(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Any]:
+        """Returns optimiser, schedule of the learning rate, gradient scaler and average by name, if there is one."""
         parts = {"optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler}
         parts |= {"scaler": self.accelerator.scaler, "average": self.average}
         return {name: part for name, part in parts.items() if part is not None}
 
     def state(self) -> dict[str, Any]:
         """Returns all that resuming needs, except settings, base model and data."""
-        state = {name: part.state_dict() for name, part in self._stateful().items()}
-        return state | {"trained": {name: value.detach() for name, value in self._trained.items()}}
+        return super().state() | {"trained": {name: value.detach() for name, value in self._trained.items()}}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state`."""
         with torch.no_grad():
             for name, value in self._trained.items():
                 value.copy_(state["trained"][name])
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
+        super().load_state(state)
