@@ -105,7 +105,7 @@ def test_changes_without_a_partner_are_held_against_the_base(written):
             "settings: learning_rate: Input should be a valid number",
         ),
         ({"list": [{"num_epochs": True}]}, "num_epochs=yes: num_epochs: Input should be a valid integer"),
-        ({"list": [{"learning_rate": 0}]}, "learning_rate must be above 0"),
+        ({"list": [{"learning_rate": 0}]}, "learning_rate must be greater than 0"),
         ({"list": [{"block_out_channels": 8}]}, "block_out_channels: Input should be a valid array"),
         ({"list": [{"height": 41}]}, "height=41: a net of 2 levels .* take height 40 or 44"),
         ({"list": [{"num_inference_steps": 20, "num_train_timesteps": 10}]}, "num_inference_steps is 20"),

@@ -175,7 +175,7 @@ def test_a_stopped_sweep_leaves_tables_of_what_is_done(swept, tmp_path, monkeypa
     monkeypatch.setattr("cardsynth.studies.sweeps.run._train", stopped)
     with pytest.raises(KeyboardInterrupt):
         sweep_command(more, out)
-    assert "Tables of the 3 of 4 runs that are done" in capsys.readouterr().out
+    assert "3 of 4 runs are finished; their tables are in" in capsys.readouterr().out
     assert "3 of 4 runs are done" in (out / "sweep.md").read_text()
 
 

@@ -138,5 +138,5 @@ def _differences(compared: Sequence[Effect], measures: Sequence[str]) -> str:
         for effect in compared
     )
     table = cells.pivot_table("text", columns, "measure", aggfunc="first", sort=False)
-    table = table.reindex(columns=list(measures)).fillna("").reset_index()
+    table = table.reindex(columns=list(measures)).astype(object).fillna("").reset_index()
     return markdown_table(list(table), table.to_numpy())
