@@ -76,7 +76,7 @@ class KidMeasurement:
         self._epochs, self._last = config.kid_epochs, 0.0
         rows = read_log(run) if run else []
         self._share_before = next((row["kid_time_share"] for row in reversed(rows) if "kid_time_share" in row), 0.0)
-        self.seconds = time.perf_counter() - begun
+        self._set_up = self.seconds = time.perf_counter() - begun  # before the clock of the run starts
 
     def __call__(self, learner: CardLearner, epoch: int, done: bool, elapsed: float) -> dict[str, float]:
         """Returns KID with its confidence interval if a measurement is due.
@@ -92,7 +92,7 @@ class KidMeasurement:
         if not self.is_due(epoch, done, elapsed):
             return {}
         kid = self.measure(learner.model())
-        share = self.seconds / (elapsed + self._last)
+        share = self.seconds / (self._set_up + elapsed + self._last)
         return {"kid": kid.value, "kid_low": kid.low, "kid_high": kid.high, "kid_time_share": round(share, 4)}
 
     def is_due(self, epoch: int, done: bool, elapsed: float) -> bool:

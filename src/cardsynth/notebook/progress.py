@@ -9,7 +9,7 @@ import torch
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.fitting import read_image
 from cardsynth.cards.grids import GRID_PADDING
-from cardsynth.core.runs import RunError, build_manifest, read_manifest
+from cardsynth.core.runs import RunError, read_manifest
 from cardsynth.core.sampling import generate
 from cardsynth.models import build_learner, load_settings
 
@@ -54,7 +54,7 @@ def untrained_cards(run: str | Path, cards: Cards, count: int) -> torch.Tensor:
     """
     config = load_settings(Path(run) / "settings.json")
     learner = build_learner(config, cards)
-    model = learner.model(build_manifest(config, cards), "untrained")
+    model = learner.model("untrained")
     return torch.cat([batch.pixels for batch in generate(model, range(count), progress=False)])
 
 
