@@ -64,25 +64,37 @@ def names(run, real=None):
 
 
 def weight_files(run):
-    return run / "unet/diffusion_pytorch_model.safetensors", checkpoints(run)[-1] / "model.safetensors"
+    return run / "unet/diffusion_pytorch_model.safetensors", checkpoints(run)[-1] / "state.safetensors"
+
+
+def read_weights(path):
+    """Weights of the net in a run's model or in a checkpoint, which holds more."""
+    start = "unet." if path.name == "state.safetensors" else ""
+    return {name.removeprefix(start): value for name, value in load_file(path).items() if name.startswith(start)}
+
+
+def write_weights(weights, path):
+    """Replaces the weights of the net, and nothing else."""
+    start = "unet." if path.name == "state.safetensors" else ""
+    save_file(load_file(path) | {start + name: value for name, value in weights.items()}, path)
 
 
 def change_weights(run, change):
     """Change saved and checkpointed weights alike, as training would have."""
     for path in weight_files(run):
-        weights = load_file(path)
+        weights = read_weights(path)
         change(weights)
-        save_file(weights, path)
+        write_weights(weights, path)
 
 
 def see_no_noise(run):
     """Let the average and the checkpoint of a run that predicts noise be one net that predicts none."""
     saved, checkpoint = weight_files(run)
-    weights = load_file(checkpoint)
+    weights = read_weights(checkpoint)
     weights["conv_out.weight"].zero_()
     weights["conv_out.bias"].zero_()
     for path in (saved, checkpoint):
-        save_file(weights, path)
+        write_weights(weights, path)
 
 
 def change_settings(run, **changes):
@@ -198,8 +210,8 @@ class TestPlantedFaults:
         torch.manual_seed(SOUND.seed)
         initial = build_unet(SOUND, 4, 5).state_dict()
         saved, checkpoint = weight_files(run)
-        raw = load_file(checkpoint)
-        save_file({name: initial[name].lerp(value, 0.18) for name, value in raw.items()}, saved)
+        raw = read_weights(checkpoint)
+        write_weights({name: initial[name].lerp(value, 0.18) for name, value in raw.items()}, saved)
         change_settings(run, ema_decay=0.999)
         diagnosis = diagnose(run, cards if with_cards else None, progress=False)
         first, *others = diagnosis.findings
