@@ -13,9 +13,9 @@ from statistics import geometric_mean
 from typing import Any
 
 from cardsynth.cli.options import parse_seeds
+from cardsynth.core.recorder import with_progress
 from cardsynth.core.runs import checkpoints, read_log, read_manifest
 from cardsynth.core.safeguards import TrainingError
-from cardsynth.core.trainer import with_progress
 from cardsynth.text.config import TextConfig
 from cardsynth.text.draw import open_text_model
 from cardsynth.text.judge import ClipScorer, judge, prompt_styles

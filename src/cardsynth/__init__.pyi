@@ -5,9 +5,9 @@ from .cards.dataset import read_cards as read_cards
 from .cards.reading import Reading as Reading
 from .core.base_config import SamplingConfig as SamplingConfig
 from .core.config import TrainingConfig as TrainingConfig
+from .core.recorder import with_progress as with_progress
 from .core.sampling import generate as generate
 from .core.sampling import write_cards as write_cards
-from .core.trainer import with_progress as with_progress
 from .evaluation.evaluate import evaluate as evaluate
 from .formats.export import export_cards as export_cards
 from .hub.push_pull import pull_run as pull_run

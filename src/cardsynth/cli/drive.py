@@ -4,9 +4,8 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
-from cardsynth.core.recorder import TrainingStep
+from cardsynth.core.recorder import TrainingStep, with_progress
 from cardsynth.core.runs import checkpoint_step, checkpoints
-from cardsynth.core.trainer import with_progress
 from cardsynth.util.signals import stop_requests
 
 

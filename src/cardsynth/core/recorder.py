@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm.auto import tqdm
 
 from cardsynth.core.runs import truncate_log, write_manifest
 
@@ -108,3 +109,13 @@ class Recorder:
             # On a full disk TensorBoard's writer fails here once more, and would hide the error that ended the run.
             with suppress(OSError):
                 self._tensorboard.close()
+
+
+def with_progress(steps: Iterator[TrainingStep]) -> Iterator[TrainingStep]:
+    """Shows a progress bar with loss, learning rate and time left while steps are taken."""
+    with tqdm(desc="Training", unit="step") as bar:
+        for step in steps:
+            bar.total = step.total_steps
+            bar.set_postfix_str(f"epoch {step.epoch}, loss {step.loss:.4f}, lr {step.learning_rate:.1e}", refresh=False)
+            bar.update(step.step - bar.n)
+            yield step

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import torch
 from accelerate import Accelerator
 from PIL import Image
-from tqdm.auto import tqdm
 
 from cardsynth.core.base_config import BaseConfig
 from cardsynth.core.recorder import Recorder, TrainingStep
@@ -358,13 +357,3 @@ class Trainer:
 def read_progress(checkpoint: Path) -> dict[str, Any]:
     """Reads how far a run was when a checkpoint was saved: `step`, `wall_time_s`, and what the monitor keeps."""
     return json.loads((checkpoint / PROGRESS).read_text())
-
-
-def with_progress(steps: Iterator[TrainingStep]) -> Iterator[TrainingStep]:
-    """Shows a progress bar with loss, learning rate and time left while steps are taken."""
-    with tqdm(desc="Training", unit="step") as bar:
-        for step in steps:
-            bar.total = step.total_steps
-            bar.set_postfix_str(f"epoch {step.epoch}, loss {step.loss:.4f}, lr {step.learning_rate:.1e}", refresh=False)
-            bar.update(step.step - bar.n)
-            yield step

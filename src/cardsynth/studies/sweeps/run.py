@@ -15,10 +15,10 @@ from tqdm.auto import tqdm
 
 from cardsynth.cards.dataset import Cards
 from cardsynth.cards.folder import CardError
+from cardsynth.core.recorder import with_progress
 from cardsynth.core.runs import RunError, is_run, read_manifest
 from cardsynth.core.safeguards import TrainingError
 from cardsynth.core.sampling import write_cards
-from cardsynth.core.trainer import with_progress
 from cardsynth.evaluation.evaluate import Evaluation, evaluate
 from cardsynth.evaluation.features import known_judge
 from cardsynth.evaluation.summary import FIGURES
