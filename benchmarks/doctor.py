@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from cardsynth.cards.dataset import Cards, read_cards
 from cardsynth.core.config import TrainingConfig
 from cardsynth.core.model import build_unet
+from cardsynth.core.recorder import with_progress
 from cardsynth.core.runs import checkpoints
-from cardsynth.core.trainer import TrainingError, with_progress
+from cardsynth.core.safeguards import TrainingError
 from cardsynth.doctor.diagnosis import diagnose
 from cardsynth.models import train
 from cardsynth.util.environment import describe_environment

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cardsynth.cards.dataset import Cards
-from cardsynth.core.recorder import TrainingStep
+from cardsynth.core.recorder import TrainingStep, with_progress
 from cardsynth.core.runs import FINDER, RunError, build_manifest, check_free, is_run, kind_of
-from cardsynth.core.trainer import Trainer, with_progress
+from cardsynth.core.trainer import Trainer
 from cardsynth.finder.batches import damage_classes
 from cardsynth.finder.config import FinderConfig
 from cardsynth.finder.learner import FinderLearner
