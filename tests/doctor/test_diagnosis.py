@@ -278,7 +278,7 @@ class TestPlantedFaults:
         diagnosis = diagnose(noisy_run, cards, progress=False)
         assert [finding.name for finding in diagnosis.findings] == ["learning rate too high", "samples are noise"]
         assert "train anew with learning_rate 0.03 instead of 0.3, and lr_warmup_steps 5" in diagnosis.text()
-        assert diagnosis.findings[1].remedy == "mend what is named above, of which it comes"
+        assert diagnosis.findings[1].remedy == "a consequence of the errors above: correct those first"
 
     def test_gradients_that_jump(self, run):
         change_log(run, lambda row: row.update(gradient_norm=500.0 if row["step"] in (70, 130, 190) else 1.0))
